@@ -1,11 +1,23 @@
-// Builds the named workspaces and what they need, and prints nothing unless that fails: for commands whose
-// own output matters.
 import { capture } from './run.mjs';
 
-try {
-  const filters = process.argv.slice(2).map((name) => `--filter=${name}`);
-  capture('turbo', ['run', 'build', '--output-logs=errors-only', ...filters]);
-} catch (error) {
-  console.error(String(error));
-  process.exitCode = 1;
+/**
+ * Builds the named workspaces (none: all) and what they need, and prints nothing unless that fails: for
+ * commands whose own output matters.
+ *
+ * @param {string[]} [names]
+ * @returns {boolean} Whether it went well.
+ */
+export function buildQuietly(names = []) {
+  try {
+    capture('turbo', [
+      'run',
+      'build',
+      '--output-logs=errors-only',
+      ...names.map((name) => `--filter=${name}`),
+    ]);
+    return true;
+  } catch (error) {
+    console.error(String(error));
+    return false;
+  }
 }
