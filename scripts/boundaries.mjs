@@ -25,8 +25,7 @@ const packages = {
 
 /** Packages that do no I/O of their own, and what that means. The contract suite is exempt: it starts processes. */
 const pure = ['ipc-core', 'ipc-rx'];
-const inputOutput =
-  /^node:(child_process|cluster|dgram|dns|fs|http|http2|https|net|tls|worker_threads)(\/|$)/;
+const inputOutput = /^node:(child_process|cluster|dgram|dns|fs|http|http2|https|net|tls|worker_threads)(\/|$)/;
 
 const scope = '@spanwire/';
 const sourceFile = /\.[mc]?[jt]s$/;
@@ -42,9 +41,7 @@ export function findViolations(base) {
   return workspaces(base).flatMap((workspace) => {
     const rule = ruleOf(workspace);
     if (rule === undefined) {
-      return [
-        `${workspace.folder}: not in the table of scripts/boundaries.mjs; say there what it may import`,
-      ];
+      return [`${workspace.folder}: not in the table of scripts/boundaries.mjs; say there what it may import`];
     }
     return [
       ...manifestViolations(workspace, rule),
@@ -105,9 +102,7 @@ function referenceViolations({ folder, path, manifest }) {
       .map((dependency) => `${folder}/tsconfig.json: lacks the reference ${relative(path, dependency)}`),
     ...references
       .filter((reference) => !dependencies.includes(reference))
-      .map(
-        (reference) => `${folder}/tsconfig.json: refers to ${relative(path, reference)}, no dependency of it`,
-      ),
+      .map((reference) => `${folder}/tsconfig.json: refers to ${relative(path, reference)}, no dependency of it`),
   ];
 }
 

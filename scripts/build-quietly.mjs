@@ -9,12 +9,7 @@ import { capture } from './run.mjs';
  */
 export function buildQuietly(names = []) {
   try {
-    capture('turbo', [
-      'run',
-      'build',
-      '--output-logs=errors-only',
-      ...names.map((name) => `--filter=${name}`),
-    ]);
+    capture('turbo', ['run', 'build', '--output-logs=errors-only', ...names.map((name) => `--filter=${name}`)]);
     return true;
   } catch (error) {
     console.error(String(error));

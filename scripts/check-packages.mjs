@@ -36,15 +36,7 @@ withTemporaryFolder((temporary) => {
     }
     examine('publint', ['run', '--strict', tarball]);
     // esm-only: the packages offer nothing to require(), and resolutions that know no "exports" do not count.
-    examine('attw', [
-      '--profile',
-      'esm-only',
-      '--no-definitely-typed',
-      '--no-emoji',
-      '--format',
-      'ascii',
-      tarball,
-    ]);
+    examine('attw', ['--profile', 'esm-only', '--no-definitely-typed', '--no-emoji', '--format', 'ascii', tarball]);
     console.log(`${folder}: ${files.length} files`);
   }
 });

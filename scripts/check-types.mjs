@@ -12,7 +12,5 @@ const testFolders = workspaces()
 const bare = testFolders.filter((folder) => !existsSync(join(root, folder, 'tsconfig.json')));
 for (const folder of bare) console.error(`${folder}: has no tsconfig.json`);
 
-const status = runShell(
-  `tsc -b ${['scripts', ...testFolders].filter((folder) => !bare.includes(folder)).join(' ')}`,
-);
+const status = runShell(`tsc -b ${['scripts', ...testFolders].filter((folder) => !bare.includes(folder)).join(' ')}`);
 process.exitCode = bare.length > 0 ? 1 : status;

@@ -53,9 +53,7 @@ withTemporaryFolder((temporary) => {
   mkdirSync(tarballs);
   mkdirSync(consumer);
 
-  const packed = [...packages.map(({ path }) => path), ...closure(packages)].map((path) =>
-    pack(path, tarballs),
-  );
+  const packed = [...packages.map(({ path }) => path), ...closure(packages)].map((path) => pack(path, tarballs));
   const manifest = {
     private: true,
     type: 'module',
@@ -72,22 +70,15 @@ withTemporaryFolder((temporary) => {
 
   // Vitest is an optional peer of ./testing alone, so everything else must load while it is absent.
   const load = (/** @type {string[]} */ names) =>
-    capture(
-      'node',
-      ['--input-type=module', '--eval', names.map((name) => `await import('${name}');`).join('\n')],
-      {
-        cwd: consumer,
-      },
-    );
+    capture('node', ['--input-type=module', '--eval', names.map((name) => `await import('${name}');`).join('\n')], {
+      cwd: consumer,
+    });
   load(entries.filter((entry) => !entry.endsWith('/testing')));
   symlinkSync(join(root, 'node_modules', 'vitest'), join(consumer, 'node_modules', 'vitest'));
   load(entries);
 
   // A strict project that checks even our declarations, which the "skipLibCheck" of most projects would not.
-  writeFileSync(
-    join(consumer, 'main.ts'),
-    [...imports, `export const all = [${exported.join(', ')}];`, ''].join('\n'),
-  );
+  writeFileSync(join(consumer, 'main.ts'), [...imports, `export const all = [${exported.join(', ')}];`, ''].join('\n'));
   const compilerOptions = {
     target: 'es2022',
     lib: ['es2023', 'esnext.disposable'],

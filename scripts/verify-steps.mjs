@@ -58,8 +58,7 @@ export function reasonToSkip(step, { short }) {
  */
 function checked(folder, step) {
   const isText = (/** @type {unknown} */ value) => typeof value === 'string' && value !== '';
-  const isList = (/** @type {unknown} */ value) =>
-    value === undefined || (Array.isArray(value) && value.every(isText));
+  const isList = (/** @type {unknown} */ value) => value === undefined || (Array.isArray(value) && value.every(isText));
   const { name, needs, debian, command, shortCommand, ...unknown } = step;
   const expect = (/** @type {boolean} */ holds, /** @type {string} */ what) => {
     if (!holds) {

@@ -117,9 +117,7 @@ it('lets the tests of ipc-rx, but not its sources, use a transport', () => {
 
   expect(findViolations(temporaryRepository(files))).toEqual([]);
   expect(
-    findViolations(
-      temporaryRepository({ ...files, 'packages/ipc-rx/src/a.ts': `import '@spanwire/ipc-socket';` }),
-    ),
+    findViolations(temporaryRepository({ ...files, 'packages/ipc-rx/src/a.ts': `import '@spanwire/ipc-socket';` })),
   ).toEqual([expect.stringContaining('packages/ipc-rx/src/a.ts')]);
 });
 

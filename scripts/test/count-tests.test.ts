@@ -48,25 +48,17 @@ it('counts what passed and what failed', () => {
 it('adds what was skipped', () => {
   const skipping = `import { it } from 'vitest';\nit.skip('three', () => {});\nit.todo('four');`;
 
-  expect(countsOf({ 'a.test.js': passing, 'b.test.js': skipping }).last).toBe(
-    '2 passed, 0 failed, 2 skipped',
-  );
+  expect(countsOf({ 'a.test.js': passing, 'b.test.js': skipping }).last).toBe('2 passed, 0 failed, 2 skipped');
 });
 
 it('counts a file that does not load as a failure', () => {
-  expect(countsOf({ 'a.test.js': passing, 'b.test.js': `import './missing.js';` }).last).toBe(
-    '2 passed, 1 failed',
-  );
+  expect(countsOf({ 'a.test.js': passing, 'b.test.js': `import './missing.js';` }).last).toBe('2 passed, 1 failed');
 });
 
 it('does not call a run without a report a success', () => {
-  const { stdout } = spawnSync(
-    process.execPath,
-    [join(root, 'scripts/count-tests.mjs'), '/no/such/report.json'],
-    {
-      encoding: 'utf8',
-    },
-  );
+  const { stdout } = spawnSync(process.execPath, [join(root, 'scripts/count-tests.mjs'), '/no/such/report.json'], {
+    encoding: 'utf8',
+  });
 
   expect(stdout).toBe('0 passed, 1 failed\n');
 });

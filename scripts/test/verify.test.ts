@@ -9,11 +9,9 @@ function verify(steps: readonly object[], ...parameters: string[]) {
     'packages/a/verify.json': steps,
   });
   installScripts(base);
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [join(base, 'scripts/verify.mjs'), ...parameters],
-    { encoding: 'utf8' },
-  );
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(base, 'scripts/verify.mjs'), ...parameters], {
+    encoding: 'utf8',
+  });
   return { status, stdout, stderr, lines: stdout.trim().split('\n') };
 }
 
