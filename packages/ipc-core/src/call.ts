@@ -1,0 +1,284 @@
+/** What a client waits for: one class per form of answer. A call is also what waits in the data lane until it is sent. */
+import type { Observable, Subscriber } from 'rxjs';
+import type { Frame } from './channel.ts';
+import type { Connection } from './connection.ts';
+import type { Bytes, CallOptions, IpcReply } from './contract.ts';
+import type { LaneEntry } from './data-lane.ts';
+import { IpcError, RemoteError, SpanReleasedError, TimeoutError } from './errors.ts';
+import { encodeExtension } from './extension.ts';
+import { KIND_DUPLEX_REQUEST, KIND_ONE_WAY, KIND_REQUEST, KIND_STREAM_REQUEST } from './frame.ts';
+import { takeOwned } from './message.ts';
+import type { StreamReceiver } from './stream-receiver.ts';
+import type { StreamSender } from './stream-sender.ts';
+
+/** Who a call belongs to. */
+export interface CallOwner {
+  /** The call is over: it answered, failed, or was given up. Once. */
+  onSettled(call: Call): void;
+}
+
+export abstract class Call implements LaneEntry {
+  readonly kind: number;
+  readonly owner: CallOwner;
+  /** The wire id, while the call has one. */
+  id = -1;
+  payload: Uint8Array;
+  /** Where it was sent, or waits. */
+  connection: Connection | undefined;
+  settled = false;
+  options: CallOptions | undefined;
+  #deadlineAt: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #onAbort: (() => void) | undefined;
+
+  constructor(kind: number, owner: CallOwner, payload: Uint8Array) {
+    this.kind = kind;
+    this.owner = owner;
+    this.payload = payload;
+  }
+
+  /** Heeds timeout and signal from now on. Not needed without options. */
+  arm(options: CallOptions): void {
+    this.options = options;
+    const { timeoutMs, signal, metadata } = options;
+    // Throws on metadata that cannot be sent, while the caller is there to be told.
+    if (metadata !== undefined) encodeExtension({ deadlineMs: 0, metadata });
+    if (timeoutMs !== undefined) {
+      this.#deadlineAt = performance.now() + timeoutMs;
+      const giveUp = (): void =>
+        this.giveUp(new TimeoutError(`Expected an answer within ${timeoutMs} ms, got none`, timeoutMs));
+      this.#timer = setTimeout(giveUp, timeoutMs);
+    }
+    if (signal !== undefined) {
+      this.#onAbort = () => this.giveUp(signal.reason);
+      signal.addEventListener('abort', this.#onAbort, { once: true });
+    }
+  }
+
+  // ---- as an entry of the lane ----
+
+  get extension(): Uint8Array | undefined {
+    const metadata = this.options?.metadata;
+    const deadlineAt = this.#deadlineAt;
+    if (metadata === undefined && deadlineAt === undefined) return undefined;
+    const deadlineMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - performance.now());
+    return encodeExtension({ deadlineMs, metadata });
+  }
+
+  begin(): boolean {
+    return !this.settled && this.connection !== undefined && this.connection.begin(this);
+  }
+
+  sent(): void {
+    this.connection?.onSent(this);
+  }
+
+  // ---- what comes back; `true` when that was the last ----
+
+  onResponse(frame: Frame): void {
+    frame.release();
+    this.fail(new IpcError('ERR_IPC_PROTOCOL', 'Expected another answer, got a response'));
+  }
+
+  onItem(frame: Frame): void {
+    frame.release();
+  }
+
+  abstract onEnd(): void;
+
+  /** Fails the call; the server knows already, or will never. */
+  fail(error: unknown): void {
+    if (!this.settle()) return;
+    this.reject(error);
+  }
+
+  /** The caller does not want it any more: the server is told. */
+  giveUp(reason: unknown): void {
+    if (this.settled) return;
+    this.connection?.cancel(this);
+    this.fail(reason);
+  }
+
+  protected abstract reject(error: unknown): void;
+
+  /** True the first time. */
+  protected settle(): boolean {
+    if (this.settled) return false;
+    this.settled = true;
+    if (this.options !== undefined) this.#disarm();
+    this.owner.onSettled(this);
+    return true;
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener('abort', this.#onAbort);
+  }
+}
+
+function noAnswer(): RemoteError {
+  return new RemoteError({ name: 'Error', message: 'The handler gave no answer', code: undefined });
+}
+
+/** `request`: one owned copy. */
+export class RequestCall extends Call {
+  readonly #resolve: (data: Bytes) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(owner: CallOwner, payload: Uint8Array, resolve: (data: Bytes) => void, reject: (error: unknown) => void) {
+    super(KIND_REQUEST, owner, payload);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  override onResponse(frame: Frame): void {
+    const data = takeOwned(frame);
+    if (this.settle()) this.#resolve(data);
+  }
+
+  override onEnd(): void {
+    this.fail(noAnswer());
+  }
+
+  protected override reject(error: unknown): void {
+    this.#reject(error);
+  }
+}
+
+/** `exchange`: a borrowed reply. */
+export class ExchangeCall extends Call {
+  readonly #resolve: (reply: IpcReply) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    owner: CallOwner,
+    payload: Uint8Array,
+    resolve: (reply: IpcReply) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(KIND_REQUEST, owner, payload);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  override onResponse(frame: Frame): void {
+    const connection = this.connection;
+    if (!this.settle()) {
+      frame.release();
+      return;
+    }
+    this.#resolve(new Reply(frame, connection));
+  }
+
+  override onEnd(): void {
+    this.fail(noAnswer());
+  }
+
+  protected override reject(error: unknown): void {
+    this.#reject(error);
+  }
+}
+
+/** A borrowed reply. Once half of the response window is held by such, the next ones are copies. */
+class Reply implements IpcReply {
+  #frame: Frame | undefined;
+  #copy: Bytes | undefined;
+  readonly #connection: Connection | undefined;
+  readonly #bytes: number;
+
+  constructor(frame: Frame, connection: Connection | undefined) {
+    this.#connection = connection;
+    this.#bytes = frame.payload.byteLength;
+    if (connection?.hold(this.#bytes) === true) this.#frame = frame;
+    else this.#copy = takeOwned(frame);
+  }
+
+  get span(): Bytes {
+    const frame = this.#frame;
+    if (frame !== undefined && this.#connection?.gone !== true) return frame.payload;
+    if (this.#copy === undefined) throw new SpanReleasedError();
+    return this.#copy;
+  }
+
+  release(): void {
+    const frame = this.#frame;
+    this.#frame = undefined;
+    this.#copy = undefined;
+    if (frame === undefined) return;
+    this.#connection?.letGo(this.#bytes);
+    frame.release();
+  }
+}
+
+/** `request$` and `duplex$`: items. */
+export class StreamCall extends Call {
+  readonly subscriber: Subscriber<Bytes>;
+  /** What the client streams up, for duplex calls. */
+  readonly input$: Observable<Uint8Array> | undefined;
+  receiver: StreamReceiver | undefined;
+  sender: StreamSender | undefined;
+
+  constructor(
+    owner: CallOwner,
+    payload: Uint8Array,
+    subscriber: Subscriber<Bytes>,
+    input$: Observable<Uint8Array> | undefined,
+  ) {
+    super(input$ === undefined ? KIND_STREAM_REQUEST : KIND_DUPLEX_REQUEST, owner, payload);
+    this.subscriber = subscriber;
+    this.input$ = input$;
+  }
+
+  override onResponse(frame: Frame): void {
+    const data = takeOwned(frame);
+    if (!this.settle()) return;
+    this.#stopInput();
+    this.subscriber.next(data);
+    this.subscriber.complete();
+  }
+
+  override onItem(frame: Frame): void {
+    if (this.receiver === undefined) frame.release();
+    else this.receiver.push(takeOwned(frame));
+  }
+
+  override onEnd(): void {
+    if (!this.settle()) return;
+    this.#stopInput();
+    if (this.receiver === undefined) this.subscriber.complete();
+    else this.receiver.end();
+  }
+
+  protected override reject(error: unknown): void {
+    this.#stopInput();
+    if (this.receiver === undefined) this.subscriber.error(error);
+    else this.receiver.fail(error);
+  }
+
+  #stopInput(): void {
+    this.sender?.stop();
+    this.sender = undefined;
+  }
+}
+
+/** `send`: over as soon as it is out. */
+export class OneWayCall extends Call {
+  readonly #resolve: () => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(owner: CallOwner, payload: Uint8Array, resolve: () => void, reject: (error: unknown) => void) {
+    super(KIND_ONE_WAY, owner, payload);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  override sent(): void {
+    if (this.settle()) this.#resolve();
+  }
+
+  override onEnd(): void {}
+
+  protected override reject(error: unknown): void {
+    this.#reject(error);
+  }
+}

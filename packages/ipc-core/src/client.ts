@@ -1,0 +1,458 @@
+/** The one implementation of {@link IpcClient}, on any transport's channels. */
+import { Observable, ReplaySubject, Subject } from 'rxjs';
+import { ExchangeCall, OneWayCall, RequestCall, StreamCall, type Call, type CallOwner } from './call.ts';
+import type { Connect } from './channel.ts';
+import { Connection, type ConnectionHost } from './connection.ts';
+import type {
+  Bytes,
+  CallOptions,
+  ClientState,
+  ClientStats,
+  DisconnectReason,
+  IpcClient,
+  IpcReply,
+} from './contract.ts';
+import { Deque } from './deque.ts';
+import { IpcError, MessageTooLargeError, PeerGoneError, type IpcErrorCode } from './errors.ts';
+import { KIND_ONE_WAY } from './frame.ts';
+import {
+  expectBytes,
+  expectTimeout,
+  helloOfClient,
+  resolveClientOptions,
+  show,
+  type ClientOptions,
+  type ClientSettings,
+} from './options.ts';
+import { ReassemblyBudget } from './reassembly-budget.ts';
+import { isObservable } from './stream-sender.ts';
+import type { MakeConnect } from './transport.ts';
+import { Waiters } from './waiters.ts';
+
+/**
+ * Makes a client on a transport. Transports call it in their `createXClient`; others do not need it.
+ *
+ * @example
+ * export const createSocketClient = (address, options) => createClient(socketConnect(address), options);
+ */
+export function createClient(makeConnect: MakeConnect, options?: ClientOptions): IpcClient {
+  return new Client(makeConnect, resolveClientOptions(options));
+}
+
+/** Trying again does not help against these. */
+const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
+  'ERR_IPC_VERSION',
+  'ERR_IPC_UNAUTHORIZED',
+  'ERR_IPC_UNSUPPORTED',
+  'ERR_IPC_PROTOCOL',
+  'ERR_IPC_NATIVE_UNAVAILABLE',
+]);
+
+const DONE: Promise<void> = Promise.resolve();
+
+class Client implements IpcClient, CallOwner, ConnectionHost {
+  readonly settings: ClientSettings;
+  readonly budget: ReassemblyBudget;
+  readonly #connect: Connect;
+  #state: ClientState = 'idle';
+  readonly #states = new ReplaySubject<ClientState>(1);
+  /** The connection that takes new calls. */
+  #connection: Connection | undefined;
+  /** Connections whose server said goaway, while their calls finish. */
+  readonly #draining = new Set<Connection>();
+  #connecting: Promise<void> | undefined;
+  #abortConnect = new AbortController();
+  /** Calls without a connection, in order. */
+  readonly #waiting = new Deque<Call>();
+  #pending = 0;
+  readonly #oneWays = new Set<OneWayCall>();
+  #onOneWaysDone: (() => void) | undefined;
+  readonly #pushes = new Deque<Bytes>();
+  #pushBytes = 0;
+  #droppedPushes = 0;
+  #reconnects = 0;
+  readonly #messages = new Subject<Bytes>();
+  readonly #pushWaiters = new Waiters();
+  #retryTimer: NodeJS.Timeout | undefined;
+  #attempt = 0;
+  #closing: Promise<void> | undefined;
+  /** Why calls are refused, once the client is closed or closing. */
+  #over: IpcError | undefined;
+  #referenced = true;
+
+  constructor(makeConnect: MakeConnect, settings: ClientSettings) {
+    this.settings = settings;
+    this.budget = new ReassemblyBudget(settings.maxReassemblyBytes);
+    this.#connect = makeConnect({ settings, hello: helloOfClient(settings) });
+    this.#states.next('idle');
+  }
+
+  readonly state$: Observable<ClientState> = this.#states.asObservable();
+
+  readonly messages$: Observable<Bytes> = new Observable<Bytes>((subscriber) => {
+    const subscription = this.#messages.subscribe(subscriber);
+    // What waited in the queue goes to the first who asks.
+    for (let data = this.#takePush(); data !== undefined; data = this.#takePush()) this.#messages.next(data);
+    return subscription;
+  });
+
+  get stats(): ClientStats {
+    return {
+      pending: this.#pending + (this.#connection?.givenUpCalls ?? 0),
+      droppedPushes: this.#droppedPushes,
+      reconnects: this.#reconnects,
+    };
+  }
+
+  connect(): Promise<void> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    if (this.#state === 'connected') return DONE;
+    if (this.#connecting === undefined) {
+      this.#setState('connecting');
+      this.#connecting = this.#open().catch((error: unknown) => {
+        this.#connecting = undefined;
+        if (this.#over === undefined) {
+          this.#setState('idle');
+          this.#failWaiting(error);
+        }
+        throw this.#over ?? error;
+      });
+      // Whoever called only to start it is told by the calls.
+      this.#connecting.catch(() => undefined);
+    }
+    return this.#connecting;
+  }
+
+  request(data: Uint8Array, options?: CallOptions): Promise<Bytes> {
+    return new Promise((resolve, reject) => {
+      this.#submit(new RequestCall(this, data, resolve, reject), options);
+    });
+  }
+
+  exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply> {
+    return new Promise((resolve, reject) => {
+      this.#submit(new ExchangeCall(this, data, resolve, reject), options);
+    });
+  }
+
+  request$(data: Uint8Array, options?: CallOptions): Observable<Bytes> {
+    return this.#stream(data, undefined, options);
+  }
+
+  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): Observable<Bytes> {
+    if (!isObservable(input$)) throw new TypeError(`Expected \`input$\` to be an Observable, got ${show(input$)}`);
+    return this.#stream(data, input$, options);
+  }
+
+  send(data: Uint8Array, options?: CallOptions): Promise<void> {
+    const connection = this.#connection;
+    if (
+      options === undefined &&
+      connection !== undefined &&
+      !connection.plain &&
+      data instanceof Uint8Array &&
+      data.byteLength <= connection.maxMessageBytes &&
+      connection.lane.trySend(KIND_ONE_WAY, 0, data)
+    ) {
+      return DONE;
+    }
+    return new Promise((resolve, reject) => {
+      this.#submit(new OneWayCall(this, data, resolve, reject), options);
+    });
+  }
+
+  trySend(data: Uint8Array): boolean {
+    expectBytes('data', data);
+    const connection = this.#connection;
+    if (connection === undefined) return false;
+    if (connection.plain) {
+      throw new IpcError(
+        'ERR_IPC_UNSUPPORTED',
+        'Plain framing has no one-way messages: connect with framing "spanwire"',
+      );
+    }
+    if (data.byteLength > connection.maxMessageBytes) {
+      throw new MessageTooLargeError(data.byteLength, connection.maxMessageBytes, "the server's");
+    }
+    if (connection.lane.trySend(KIND_ONE_WAY, 0, data)) return true;
+    // A message that never fits one frame is taken when nobody waits; of it a copy goes out as room comes.
+    if (!connection.lane.idle || data.byteLength * 4 <= connection.channel.capacityBytes) return false;
+    this.#submit(new OneWayCall(this, data, ignore, ignore), undefined);
+    return true;
+  }
+
+  async receive(timeoutMs?: number): Promise<Bytes | undefined> {
+    expectTimeout('timeoutMs', timeoutMs);
+    return this.#pushWaiters.wait(
+      () => this.#takePush(),
+      timeoutMs,
+      () => this.#state === 'closed',
+    );
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  ref(): void {
+    this.#referenced = true;
+    this.#connection?.channel.ref();
+    this.#retryTimer?.ref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#connection?.channel.unref();
+    this.#retryTimer?.unref();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ---- calls ----
+
+  #stream(data: Uint8Array, input$: Observable<Uint8Array> | undefined, options?: CallOptions): Observable<Bytes> {
+    expectBytes('data', data);
+    return new Observable<Bytes>((subscriber) => {
+      const call = new StreamCall(this, data, subscriber, input$);
+      this.#submit(call, options);
+      return () => call.giveUp(unsubscribed());
+    });
+  }
+
+  #submit(call: Call, options: CallOptions | undefined): void {
+    this.#pending++;
+    if (call instanceof OneWayCall) this.#oneWays.add(call);
+    const connection = this.#connection;
+    if (!(call.payload instanceof Uint8Array)) {
+      call.fail(new TypeError(`Expected \`data\` to be a Uint8Array, got ${show(call.payload)}`));
+      return;
+    }
+    if (this.#pending + (connection?.givenUpCalls ?? 0) > this.settings.maxPending) {
+      const message = `Expected at most ${this.settings.maxPending} pending calls (maxPending), got one more`;
+      call.fail(new IpcError('ERR_IPC_OVERLOADED', message));
+      return;
+    }
+    if (options !== undefined) {
+      try {
+        expectTimeout('timeoutMs', options.timeoutMs);
+        options.signal?.throwIfAborted();
+        call.arm(options);
+      } catch (error) {
+        call.fail(error);
+        return;
+      }
+    }
+    if (connection === undefined) {
+      this.#waitForConnection(call);
+      return;
+    }
+    const unfit = connection.unfit(call);
+    if (unfit !== undefined) {
+      call.fail(unfit);
+      return;
+    }
+    if (options === undefined && connection.trySend(call)) return;
+    connection.push(call);
+    // What could not leave at once is copied: the caller may reuse its bytes.
+    if (!call.settled && call.payload.byteLength > 0) call.payload = call.payload.slice();
+  }
+
+  #waitForConnection(call: Call): void {
+    if (this.#over !== undefined) call.fail(this.#over);
+    else if (this.#state === 'draining') call.fail(refused());
+    else if (this.#state === 'idle') {
+      call.fail(new IpcError('ERR_IPC_CLOSED', 'Expected a client that is connected, got one before connect()'));
+    } else {
+      call.payload = call.payload.slice();
+      this.#waiting.push(call);
+    }
+  }
+
+  // ---- for Call ----
+
+  onSettled(call: Call): void {
+    this.#pending--;
+    if (call.connection === undefined) this.#waiting.remove(call);
+    if (call instanceof OneWayCall) {
+      this.#oneWays.delete(call);
+      if (this.#oneWays.size === 0) this.#onOneWaysDone?.();
+    }
+  }
+
+  // ---- for Connection ----
+
+  onPush(data: Bytes): void {
+    if (this.#pushes.length === 0 && this.#messages.observed && !this.#pushWaiters.any) {
+      this.#messages.next(data);
+      return;
+    }
+    const cost = Math.max(64, data.byteLength);
+    if (this.#pushBytes + cost > this.settings.windowBytes) {
+      this.#droppedPushes++;
+      return;
+    }
+    this.#pushBytes += cost;
+    this.#pushes.push(data);
+    this.#pushWaiters.wake();
+  }
+
+  onGoaway(connection: Connection): void {
+    if (connection !== this.#connection) return;
+    if (this.settings.reconnect === false) {
+      this.#setState('draining');
+      this.#connection = undefined;
+      this.#draining.add(connection);
+      for (const call of connection.drain()) call.fail(refused());
+      return;
+    }
+    this.#connection = undefined;
+    this.#draining.add(connection);
+    this.#putBack(connection.drain());
+    this.#reconnect(0);
+  }
+
+  onDrained(connection: Connection): void {
+    void connection.close(serverLeft());
+  }
+
+  onGone(connection: Connection, reason: DisconnectReason, error: Error | undefined, unsent: Call[]): void {
+    const current = connection === this.#connection;
+    this.#draining.delete(connection);
+    if (current) this.#connection = undefined;
+    if (this.#over !== undefined) {
+      for (const call of unsent) call.fail(this.#over);
+    } else if (!current) {
+      // It was draining. Without a reconnect that was the last one.
+      if (this.#state === 'draining') this.#end(serverLeft());
+    } else if (this.settings.reconnect === false) {
+      const failure = error instanceof IpcError ? error : new PeerGoneError(`The server left: ${reason}`);
+      for (const call of unsent) call.fail(failure);
+      this.#end(failure);
+    } else {
+      this.#putBack(unsent);
+      this.#reconnect(undefined);
+    }
+  }
+
+  // ---- connecting ----
+
+  async #open(): Promise<void> {
+    const channel = await this.#connect(this.#abortConnect.signal);
+    if (this.#over !== undefined) {
+      await channel.close('closed');
+      throw this.#over;
+    }
+    this.#connecting = undefined;
+    this.#attempt = 0;
+    const connection = new Connection(this, channel);
+    this.#connection = connection;
+    if (!this.#referenced) channel.unref();
+    this.#setState('connected');
+    connection.start();
+    for (let call = this.#waiting.shift(); call !== undefined; call = this.#waiting.shift()) {
+      if (this.#connection !== connection) {
+        this.#waiting.unshift(call);
+        return;
+      }
+      connection.push(call);
+    }
+  }
+
+  /** Connects again after `delayMs`, or after the next of the policy's delays. */
+  #reconnect(delayMs: number | undefined): void {
+    if (this.settings.reconnect === false) return;
+    this.#setState('reconnecting');
+    const { delaysMs } = this.settings.reconnect;
+    const wait = delayMs ?? delaysMs[Math.min(this.#attempt++, delaysMs.length - 1)]!;
+    this.#retryTimer = setTimeout(() => {
+      this.#open().then(
+        () => {
+          this.#reconnects++;
+        },
+        (error: unknown) => {
+          if (this.#over !== undefined) return;
+          if (error instanceof IpcError && FINAL_CODES.has(error.code)) {
+            this.#failWaiting(error);
+            this.#end(error);
+          } else this.#reconnect(undefined);
+        },
+      );
+    }, wait);
+    if (!this.#referenced) this.#retryTimer.unref();
+  }
+
+  /** Calls of which no byte was sent wait again, before all others. */
+  #putBack(unsent: Call[]): void {
+    for (const call of unsent.reverse()) this.#waiting.unshift(call);
+  }
+
+  #failWaiting(error: unknown): void {
+    for (const call of this.#waiting.drain()) call.fail(error);
+  }
+
+  // ---- pushes ----
+
+  #takePush(): Bytes | undefined {
+    const data = this.#pushes.shift();
+    if (data !== undefined) this.#pushBytes -= Math.max(64, data.byteLength);
+    return data;
+  }
+
+  // ---- the end ----
+
+  async #close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    const error = new IpcError('ERR_IPC_CLOSED', 'The client was closed');
+    this.#over = error;
+    clearTimeout(this.#retryTimer);
+    this.#abortConnect.abort(error);
+    this.#failWaiting(error);
+    const connection = this.#connection;
+    if (connection !== undefined && this.#oneWays.size > 0) await this.#oneWaysDone();
+    await Promise.all([connection, ...this.#draining].map((each) => each?.close(error)));
+    this.#connection = undefined;
+    this.#end(error);
+  }
+
+  /** One-way messages that wait for room are sent before the connection closes, within `graceMs`. */
+  #oneWaysDone(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.settings.graceMs);
+      this.#onOneWaysDone = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #end(error: IpcError): void {
+    this.#over ??= error;
+    if (this.#state === 'closed') return;
+    this.#setState('closed');
+    this.#states.complete();
+    this.#messages.complete();
+    this.#pushWaiters.wake();
+  }
+
+  #setState(state: ClientState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#states.next(state);
+  }
+}
+
+function refused(): IpcError {
+  return new IpcError('ERR_IPC_REFUSED', 'The server is shutting down and never started this call');
+}
+
+function serverLeft(): IpcError {
+  return new PeerGoneError('The server shut down');
+}
+
+function unsubscribed(): IpcError {
+  return new IpcError('ERR_IPC_CANCELLED', 'The stream was unsubscribed');
+}
+
+function ignore(): void {}

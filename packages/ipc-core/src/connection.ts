@@ -1,0 +1,528 @@
+/** A client's side of one connection: wire ids, what is open, what comes in. A client that reconnects makes a new one. */
+import { Assembler, type Assembly } from './assembler.ts';
+import { StreamCall, type Call } from './call.ts';
+import type { Channel, Frame } from './channel.ts';
+import type { Bytes, DisconnectReason } from './contract.ts';
+import { DataLane, type LaneEntry } from './data-lane.ts';
+import { decodeFailure, encodeOwnError } from './error-frame.ts';
+import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError } from './errors.ts';
+import {
+  FLAG_IN_PLACE,
+  KIND_CANCEL,
+  KIND_CREDIT,
+  KIND_DUPLEX_REQUEST,
+  KIND_END,
+  KIND_ERROR,
+  KIND_GOAWAY,
+  KIND_ITEM,
+  KIND_ONE_WAY,
+  KIND_RESPONSE,
+  MAX_WIRE_ID,
+} from './frame.ts';
+import { Deque } from './deque.ts';
+import { messageOf, takeOwned } from './message.ts';
+import type { ClientSettings } from './options.ts';
+import type { ReassemblyBudget } from './reassembly-budget.ts';
+import { StreamReceiver } from './stream-receiver.ts';
+import { StreamSender } from './stream-sender.ts';
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** What a {@link Connection} needs of its client. */
+export interface ConnectionHost {
+  readonly settings: ClientSettings;
+  readonly budget: ReassemblyBudget;
+  onPush(data: Bytes): void;
+  /** The server will start nothing new. */
+  onGoaway(connection: Connection): void;
+  /** Nothing is open or waits any more, on a connection that is draining. */
+  onDrained(connection: Connection): void;
+  /** The connection is over. `unsent` was never sent; what was sent has failed. */
+  onGone(connection: Connection, reason: DisconnectReason, error: Error | undefined, unsent: Call[]): void;
+}
+
+/** Holds the id of a call that was given up until the server's terminal frame came. */
+const GIVEN_UP = Symbol('given up');
+
+export class Connection {
+  readonly channel: Channel;
+  readonly lane: DataLane;
+  readonly #host: ConnectionHost;
+  readonly #plain: boolean;
+  readonly #assembler: Assembler;
+  /** Calls by wire id. Dense: ids are reused, the last one freed first. */
+  readonly #open: Array<Call | typeof GIVEN_UP | undefined> = [];
+  readonly #freeIds: number[] = [];
+  /** Plain framing: calls in order of sending. */
+  readonly #inOrder = new Deque<Call | typeof GIVEN_UP>();
+  #openCount = 0;
+  #givenUp = 0;
+  /** Bytes of borrowed replies. */
+  #heldBytes = 0;
+  draining = false;
+  gone = false;
+
+  constructor(host: ConnectionHost, channel: Channel) {
+    this.#host = host;
+    this.channel = channel;
+    this.lane = new DataLane(channel);
+    this.#plain = channel.framing === 'plain';
+    this.#assembler = new Assembler(
+      {
+        maxMessageBytes: host.settings.maxMessageBytes,
+        accept: (kind, id, totalBytes) => this.#acceptAssembly(kind, id, totalBytes),
+        // Answers of different calls have no order to keep, and those of one call come one after the other.
+        onWaiting: (assembly) => this.#waiting.add(assembly),
+        onReady: (assembly) => this.#onAssembled(assembly),
+        onDiscarded: (kind, id) => {
+          if (kind === KIND_RESPONSE) this.#endGivenUp(id);
+        },
+      },
+      host.budget,
+    );
+  }
+
+  readonly #waiting = new Set<Assembly>();
+
+  start(): void {
+    this.channel.onRoom = () => this.#onRoom();
+    this.channel.onClosed = (reason, error) => this.#onClosed(reason, error);
+    this.channel.onFrames = (frames) => this.#onFrames(frames);
+  }
+
+  get plain(): boolean {
+    return this.#plain;
+  }
+
+  /** Calls whose terminal frame has not come, those given up included. */
+  get openCalls(): number {
+    return this.#openCount;
+  }
+
+  /** Calls that were given up and whose terminal frame has not come. */
+  get givenUpCalls(): number {
+    return this.#givenUp;
+  }
+
+  /** The largest message that the server takes. */
+  get maxMessageBytes(): number {
+    return this.channel.hello?.maxMessageBytes ?? this.#host.settings.maxMessageBytes;
+  }
+
+  // ---- out ----
+
+  /** Sends a call without options at once, or returns false: then it has to wait. */
+  trySend(call: Call): boolean {
+    if (!this.lane.idle) return false;
+    call.connection = this;
+    if (call.kind !== KIND_ONE_WAY) this.#register(call);
+    if (this.lane.trySend(call.kind, call.id, call.payload)) {
+      call.sent();
+      return true;
+    }
+    if (call.kind !== KIND_ONE_WAY) this.#unregister(call);
+    call.connection = undefined;
+    return false;
+  }
+
+  /** Sends a call when there is room. Its payload must stay unchanged until then. */
+  push(call: Call): void {
+    call.connection = this;
+    this.lane.push(call);
+  }
+
+  /** The lane is about to send `call`: it needs an id. False when the connection cannot take it. */
+  begin(call: Call): boolean {
+    const unfit = this.unfit(call);
+    if (unfit !== undefined) {
+      call.connection = undefined;
+      call.fail(unfit);
+      return false;
+    }
+    if (call.kind === KIND_ONE_WAY) call.id = 0;
+    else if (call.id < 0) this.#register(call);
+    return true;
+  }
+
+  /** Why this connection can never take `call`, or undefined. */
+  unfit(call: Call): IpcError | undefined {
+    const limit = this.maxMessageBytes;
+    if (call.payload.byteLength > limit) {
+      return new MessageTooLargeError(call.payload.byteLength, limit, "the server's");
+    }
+    if (!this.#plain) return undefined;
+    const what =
+      call.kind === KIND_ONE_WAY
+        ? 'one-way messages'
+        : call instanceof StreamCall
+          ? 'streams'
+          : call.options?.metadata === undefined
+            ? undefined
+            : 'metadata';
+    if (what === undefined) return undefined;
+    return new IpcError(
+      'ERR_IPC_UNSUPPORTED',
+      `Plain framing has no ${what}: connect with framing "spanwire" for them`,
+    );
+  }
+
+  /** The last byte of `call` is out. */
+  onSent(call: Call): void {
+    if (call instanceof StreamCall) this.#startStreams(call);
+    // What waited as a copy is not needed again: it is never sent twice.
+    call.payload = NO_BYTES;
+  }
+
+  /** The caller gave `call` up. */
+  cancel(call: Call): void {
+    if (this.lane.remove(call)) {
+      // No byte of it was sent: the server knows nothing of it.
+      if (call.id >= 0 && call.kind !== KIND_ONE_WAY) this.#unregister(call);
+      this.#checkDrained();
+      return;
+    }
+    const partial = this.lane.isSending(call);
+    if (call.kind === KIND_ONE_WAY) {
+      // Its fragments cannot be called back: there is no id. What began is finished.
+      return;
+    }
+    if (partial && !this.#plain) this.lane.abandon(call);
+    if (call instanceof StreamCall) {
+      call.sender?.stop();
+      call.sender = undefined;
+    }
+    this.#assembler.discard(call.id);
+    if (this.#endWaiting(call.id)) return;
+    this.#givenUp++;
+    if (this.#plain) {
+      this.#inOrder.replace(call, GIVEN_UP);
+    } else {
+      this.#open[call.id] = GIVEN_UP;
+      this.channel.trySend('control', KIND_CANCEL, call.id, 0, NO_BYTES);
+    }
+    this.lane.flush();
+  }
+
+  /** Says that no more requests will come, and takes back those not sent. */
+  drain(): Call[] {
+    this.draining = true;
+    const unsent = this.#takeUnsent();
+    this.channel.trySend('control', KIND_GOAWAY, 0, 0, NO_BYTES);
+    this.#checkDrained();
+    return unsent;
+  }
+
+  /** Counts a borrowed reply, or returns false: half of the window is held already. */
+  hold(bytes: number): boolean {
+    if ((this.#heldBytes + bytes) * 2 > this.#host.settings.responseWindowBytes) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  letGo(bytes: number): void {
+    this.#heldBytes -= bytes;
+  }
+
+  /** Closes; what is open fails with `error`. */
+  async close(error: IpcError): Promise<void> {
+    if (this.gone) return;
+    const closing = this.channel.close('closed');
+    this.#onClosed('closed', error);
+    await closing;
+  }
+
+  #register(call: Call): void {
+    this.#openCount++;
+    if (this.#plain) {
+      call.id = 0;
+      this.#inOrder.push(call);
+      return;
+    }
+    const id = this.#freeIds.pop() ?? this.#open.length;
+    if (id > MAX_WIRE_ID) throw new RangeError(`Expected at most ${MAX_WIRE_ID} open calls, got more`);
+    this.#open[id] = call;
+    call.id = id;
+  }
+
+  /** Takes the id of a call back of which no byte was sent. */
+  #unregister(call: Call): void {
+    this.#openCount--;
+    if (this.#plain) {
+      this.#inOrder.remove(call);
+    } else {
+      this.#open[call.id] = undefined;
+      this.#freeIds.push(call.id);
+    }
+    call.id = -1;
+  }
+
+  #startStreams(call: StreamCall): void {
+    if (call.settled) return;
+    const { id } = call;
+    const { settings } = this.#host;
+    call.receiver = new StreamReceiver(
+      settings.streamWindowBytes,
+      (bytes) => {
+        const payload = new Uint8Array(4);
+        new DataView(payload.buffer).setUint32(0, bytes, true);
+        this.channel.trySend('control', KIND_CREDIT, id, 0, payload);
+      },
+      () => undefined,
+    );
+    call.receiver.subscribe(call.subscriber);
+    if (call.input$ === undefined) return;
+    const limit = this.maxMessageBytes;
+    call.sender = new StreamSender(this.lane, id, this.channel.hello?.streamWindowBytes ?? 0, settings.overflow, {
+      onFinished: () => undefined,
+      onSent: () => undefined,
+      tooLarge: (bytes) => (bytes > limit ? new MessageTooLargeError(bytes, limit, "the server's") : undefined),
+    });
+    call.sender.start(call.input$);
+  }
+
+  // ---- in ----
+
+  #onRoom(): void {
+    this.lane.flush();
+    this.#checkDrained();
+  }
+
+  #onFrames(frames: readonly Frame[]): void {
+    try {
+      for (let i = 0; i < frames.length; i++) this.#take(frames[i]!);
+    } catch (error) {
+      this.#onBroken(error);
+    }
+    if (this.draining) this.#checkDrained();
+  }
+
+  #take(frame: Frame): void {
+    if (frame.kind === KIND_RESPONSE && frame.flags === 0 && !this.#assembler.active) {
+      this.#takeTerminal(frame);
+      return;
+    }
+    if (this.gone) {
+      frame.release();
+      return;
+    }
+    switch (frame.kind) {
+      case KIND_GOAWAY:
+        if ((frame.flags & FLAG_IN_PLACE) === 0) this.#host.onGoaway(this);
+        return;
+      case KIND_CREDIT:
+        this.#onCredit(frame);
+        return;
+      case KIND_CANCEL:
+        this.#onCancelInput(frame);
+        return;
+      case KIND_ERROR:
+        this.#assembler.interrupt(frame.id);
+        break;
+      default:
+    }
+    if (this.#assembler.active || (frame.flags & ~1) !== 0) this.#assembler.add(frame);
+    else this.#takeMessage(messageOf(frame));
+  }
+
+  #takeMessage(message: Frame): void {
+    switch (message.kind) {
+      case KIND_RESPONSE:
+      case KIND_END:
+      case KIND_ERROR:
+        this.#takeTerminal(message);
+        return;
+      case KIND_ITEM: {
+        const call = this.#open[message.id];
+        if (call === undefined)
+          throw new ProtocolError(`Expected an item of an open call, got one of id ${message.id}`);
+        if (call === GIVEN_UP) message.release();
+        else call.onItem(message);
+        return;
+      }
+      case KIND_ONE_WAY:
+        this.#host.onPush(takeOwned(message));
+        return;
+      default:
+        message.release();
+        throw new ProtocolError(`Expected a frame that a server may send, got one of kind ${message.kind}`);
+    }
+  }
+
+  #takeTerminal(message: Frame): void {
+    const call = this.#plain ? this.#inOrder.shift() : this.#open[message.id];
+    if (call === undefined) {
+      if (this.gone) return;
+      throw new ProtocolError(`Expected the answer of an open call, got one of id ${message.id}`);
+    }
+    if (call === GIVEN_UP) {
+      message.release();
+      this.#endGivenUp(message.id);
+      return;
+    }
+    this.#openCount--;
+    if (this.lane.isSending(call)) {
+      // Answered before it was all sent (refused, too large): the rest is not sent, and the server told where it ends.
+      this.lane.abandon(call);
+      if (!this.#plain) this.channel.trySend('control', KIND_CANCEL, call.id, 0, NO_BYTES);
+      this.lane.flush();
+    }
+    this.#freeId(message.id);
+    if (message.kind === KIND_RESPONSE) call.onResponse(message);
+    else if (message.kind === KIND_END) {
+      message.release();
+      call.onEnd();
+    } else {
+      const error = decodeFailure(message.payload);
+      message.release();
+      call.fail(error);
+    }
+  }
+
+  #freeId(id: number): void {
+    if (this.#plain) return;
+    this.#open[id] = undefined;
+    this.#freeIds.push(id);
+  }
+
+  #onCredit(frame: Frame): void {
+    if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
+    const payload = frame.payload;
+    if (payload.byteLength !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.byteLength}`);
+    const call = this.#open[frame.id];
+    if (call instanceof StreamCall) {
+      call.sender?.give(new DataView(payload.buffer, payload.byteOffset).getUint32(0, true));
+    }
+  }
+
+  /** The handler wants no more input. */
+  #onCancelInput(frame: Frame): void {
+    if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
+    const call = this.#open[frame.id];
+    if (!(call instanceof StreamCall) || call.kind !== KIND_DUPLEX_REQUEST) return;
+    const sender = call.sender;
+    call.sender = undefined;
+    if (sender?.stop() !== true) return;
+    // A part of an item is out: its error discards it.
+    const error = new IpcError('ERR_IPC_CANCELLED', 'The input was cancelled');
+    this.lane.pushFirst(new ErrorEntry(frame.id, encodeOwnError(error)));
+  }
+
+  #acceptAssembly(kind: number, id: number, totalBytes: number): boolean {
+    const { maxMessageBytes } = this.#host.settings;
+    if (kind === KIND_ONE_WAY) return totalBytes <= maxMessageBytes && totalBytes <= this.#host.settings.windowBytes;
+    if (kind !== KIND_RESPONSE && kind !== KIND_ITEM) {
+      throw new ProtocolError(`Expected fragments of a response, an item or a push, got kind ${kind}`);
+    }
+    const call = this.#open[id];
+    if (call === undefined) throw new ProtocolError(`Expected fragments of an open call, got id ${id}`);
+    if (call === GIVEN_UP) {
+      return false;
+    }
+    if (totalBytes > maxMessageBytes) {
+      const error = new MessageTooLargeError(totalBytes, maxMessageBytes, "the client's");
+      this.#open[id] = GIVEN_UP;
+      this.#givenUp++;
+      if (kind === KIND_ITEM) this.channel.trySend('control', KIND_CANCEL, id, 0, NO_BYTES);
+      call.fail(error);
+      return false;
+    }
+    return true;
+  }
+
+  #onAssembled(assembly: Assembly): void {
+    this.#waiting.delete(assembly);
+    try {
+      this.#takeMessage(assembly.take());
+    } catch (error) {
+      this.#onBroken(error);
+    }
+    if (this.draining) this.#checkDrained();
+  }
+
+  /** Drops what waits for memory of a call that was given up. True when its terminal frame is among it. */
+  #endWaiting(id: number): boolean {
+    let ended = false;
+    for (const assembly of this.#waiting) {
+      if (assembly.id !== id) continue;
+      this.#waiting.delete(assembly);
+      assembly.discard();
+      ended ||= assembly.complete && assembly.kind === KIND_RESPONSE;
+    }
+    if (!ended) return false;
+    this.#openCount--;
+    this.#freeId(id);
+    return true;
+  }
+
+  /** The terminal frame of a given up call came. */
+  #endGivenUp(id: number): void {
+    this.#openCount--;
+    this.#givenUp--;
+    this.#freeId(id);
+  }
+
+  // ---- the end ----
+
+  #checkDrained(): void {
+    if (this.draining && !this.gone && this.#openCount === 0 && this.lane.idle) this.#host.onDrained(this);
+  }
+
+  #onBroken(error: unknown): void {
+    if (this.gone) return;
+    const problem = error instanceof IpcError ? error : new ProtocolError('Expected readable frames', { cause: error });
+    void this.channel.close('protocol').catch(() => undefined);
+    this.#onClosed('protocol', problem);
+  }
+
+  #takeUnsent(): Call[] {
+    const unsent: Call[] = [];
+    for (const entry of this.lane.takeUnsent()) {
+      // Items of streams wait in the lane as well; they go down with their call.
+      if (!isCall(entry)) continue;
+      if (entry.id >= 0 && entry.kind !== KIND_ONE_WAY) this.#unregister(entry);
+      entry.id = -1;
+      entry.connection = undefined;
+      if (!entry.settled) unsent.push(entry);
+    }
+    return unsent;
+  }
+
+  #onClosed(reason: DisconnectReason, error: Error | undefined): void {
+    if (this.gone) return;
+    this.gone = true;
+    const sending = this.lane.sending;
+    const unsent = this.#takeUnsent();
+    this.#assembler.close();
+    for (const assembly of this.#waiting) assembly.discard();
+    const failure =
+      error instanceof IpcError ? error : new PeerGoneError(`The server left: ${reason}`, error && { cause: error });
+    const open = this.#plain ? this.#inOrder.drain() : this.#open.splice(0);
+    this.#openCount = 0;
+    this.#givenUp = 0;
+    for (const call of open) if (call !== undefined && call !== GIVEN_UP) call.fail(failure);
+    if (sending !== undefined && isCall(sending)) sending.fail(failure);
+    this.#host.onGone(this, reason, error, unsent);
+  }
+}
+
+function isCall(entry: LaneEntry): entry is Call {
+  return 'settled' in entry;
+}
+
+class ErrorEntry implements LaneEntry {
+  readonly kind = KIND_ERROR;
+  readonly id: number;
+  readonly payload: Uint8Array;
+  readonly extension = undefined;
+
+  constructor(id: number, payload: Uint8Array) {
+    this.id = id;
+    this.payload = payload;
+  }
+
+  begin(): boolean {
+    return true;
+  }
+
+  sent(): void {}
+}

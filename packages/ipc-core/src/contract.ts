@@ -1,0 +1,206 @@
+/** The contract that every transport keeps: what users of servers and clients see. */
+import type { Observable, Observer, OperatorFunction, Subscription } from 'rxjs';
+
+/** Bytes as they leave the library: never backed by a SharedArrayBuffer. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A request that expects an answer. `clientId` and `requestId` are own fields, so spreading a request into its answer works. */
+export interface IpcRequest {
+  /** Unique in the server's life, never reused. */
+  readonly clientId: number;
+  /** Assigned by the server, never reused; the id on the wire stays inside. */
+  readonly requestId: number;
+  /**
+   * The payload: a borrowed view, valid until `release()`, the answer, or the client's departure. Copy what must live
+   * longer, and hand it to no asynchronous API uncopied. The getter throws `SpanReleasedError` afterwards.
+   */
+  readonly span: Bytes;
+  /** Gives the bytes back to that client's window. Idempotent. Answering releases by itself. */
+  release(): void;
+  /** Answers through the sink. False when the request was answered already or its client left; that answer is counted and dropped. */
+  respond(data: Uint8Array): boolean;
+  /** Aborts when the client cancels, the deadline passes, or the client leaves. Made on first use. */
+  readonly signal: AbortSignal;
+  readonly metadata: ReadonlyMap<string, string> | undefined;
+  /** Milliseconds that were left when the request arrived; undefined without a deadline. */
+  readonly deadlineMs: number | undefined;
+  /** What the client streams up, for duplex requests; undefined for the others. One subscriber. */
+  readonly input$: Observable<Bytes> | undefined;
+}
+
+/** Exactly one per request. Nothing but ids: the request is released and ended without an answer. */
+export type IpcResponse = { clientId: number; requestId?: number | undefined } & (
+  | { data?: Uint8Array | undefined; error?: undefined; items?: undefined }
+  | { error: unknown; data?: undefined; items?: undefined }
+  | { items: AsyncIterable<Uint8Array> | Observable<Uint8Array>; data?: undefined; error?: undefined }
+);
+
+/** A one-way message of a client: an owned copy. */
+export interface IpcMessage {
+  readonly clientId: number;
+  readonly data: Bytes;
+}
+
+/** Why a connection ended. */
+export type DisconnectReason = 'closed' | 'gone' | 'protocol' | 'stalled' | 'unauthorized' | 'shutdown';
+
+/** Who the peer is, where the transport can know it. */
+export interface PeerInfo {
+  readonly uid: number;
+  readonly pid: number;
+}
+
+/** A client came or left. */
+export type ClientEvent =
+  | {
+      type: 'connected';
+      clientId: number;
+      framing: 'spanwire' | 'plain';
+      peer?: PeerInfo | undefined;
+      /** The application bytes of the client's hello. */
+      hello?: Bytes | undefined;
+    }
+  | { type: 'disconnected'; clientId: number; reason: DisconnectReason; error?: Error | undefined };
+
+/** Counters of one server since it was made; `clients` and `openRequests` are of now. */
+export interface ServerStats {
+  readonly clients: number;
+  readonly openRequests: number;
+  readonly requests: number;
+  readonly responses: number;
+  readonly messages: number;
+  /** Answers whose client or request was gone, and second answers. */
+  readonly droppedAnswers: number;
+  /** Pushes that found a full window, or a client that takes none. */
+  readonly droppedPushes: number;
+  /** Requests answered ERR_IPC_REFUSED because shutdown came first. */
+  readonly refused: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+export type HandlerOutput = Uint8Array | undefined | Observable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** Answers one request. `info` has the rest of the request. `undefined` means no answer; a throw answers with an error. */
+export type Handler = (clientId: number, request: Bytes, info: IpcRequest) => HandlerOutput | Promise<HandlerOutput>;
+
+export interface HandleOptions {
+  /** How many handlers run at once; default no bound beyond `maxInFlight` of each client. */
+  concurrency?: number | undefined;
+  /** Order of the answers: as handlers complete (the default), or as requests came. */
+  order?: 'completion' | 'request' | undefined;
+}
+
+/** The one implementation of handlers: requests in, answers out. */
+export type Answer = (handler: Handler, options?: HandleOptions) => OperatorFunction<IpcRequest, IpcResponse>;
+
+export interface ListenOptions {
+  /** Take the address over from the running server of the same user, which drains and leaves. Unix addresses only. */
+  takeover?: boolean | undefined;
+}
+
+export interface ShutdownOptions {
+  /** How long running requests may take to finish. 0 to 2^31 - 1 ms; default the server's `graceMs`. */
+  graceMs?: number | undefined;
+}
+
+/** Requests in, answers out. Made by a transport's `createXServer`. */
+export interface IpcServer {
+  /** Requests as they come. One subscriber at a time. Completes when the server shuts down. */
+  readonly requests$: Observable<IpcRequest>;
+  /** The sink for answers. Its `complete()` is `requestShutdown()`; its `error(e)` closes the server with that reason. */
+  readonly responses: Observer<IpcResponse>;
+  /** One-way messages, as owned copies. */
+  readonly messages$: Observable<IpcMessage>;
+  /** Who comes and leaves; replays who is connected now. */
+  readonly clients$: Observable<ClientEvent>;
+  readonly stats: ServerStats;
+  /** Settles when the server is closed; rejects with the reason when its pipeline failed. Never an unhandled rejection. */
+  readonly closed: Promise<void>;
+  listen(options?: ListenOptions): Promise<void>;
+  /** Pushes to one client. Never waits: false when that client's window is full, it takes no pushes, or it left. */
+  send(clientId: number, data: Uint8Array): boolean;
+  /** Pushes to every client that takes pushes; returns how many took it. */
+  broadcast(data: Uint8Array): number;
+  requestShutdown(options?: ShutdownOptions): void;
+  /** Closes at once: running requests fail at their clients. */
+  close(): Promise<void>;
+  /** `requests$.pipe(answer(handler, options)).subscribe(responses)`. */
+  respond(handler: Handler, options?: HandleOptions): Subscription;
+  /** Listens when not yet listening, responds, and resolves after shutdown. */
+  run(handler: Handler, options?: HandleOptions): Promise<void>;
+  /** Pull: a client with a request, round-robin. No timeout: for ever; 0: no wait. Undefined: timeout or shutdown. */
+  waitForData(timeoutMs?: number): Promise<number | undefined>;
+  /** Pull: that client's next request, or undefined. Advances; does not release. */
+  receive(clientId: number): IpcRequest | undefined;
+  /** Pull: the next client that was not reported yet. */
+  accept(timeoutMs?: number): Promise<number | undefined>;
+  /** Takes what is there without waiting (sockets: what the event loop has read); returns how many requests wait. */
+  poll(): number;
+  ref(): void;
+  unref(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface CallOptions {
+  /** Cancels the call; it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Rejects with ERR_IPC_TIMEOUT and cancels on the server. 0 to 2^31 - 1 ms; default none. Travels as the deadline. */
+  timeoutMs?: number | undefined;
+  /** At most 1 KiB encoded. */
+  metadata?: ReadonlyMap<string, string> | undefined;
+}
+
+/** A reply that is borrowed from the transport until `release()`. */
+export interface IpcReply {
+  readonly span: Bytes;
+  release(): void;
+}
+
+/** A writable span in the ring. One open at a time. */
+export interface Claim {
+  readonly span: Bytes;
+  publish(): void;
+  abort(): void;
+}
+
+export type ClientState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'draining' | 'closed';
+
+/** Counters of one client. */
+export interface ClientStats {
+  /** Calls that are not settled, those given up included until the server ended them. */
+  readonly pending: number;
+  /** Pushes that found a full queue. */
+  readonly droppedPushes: number;
+  /** How often the client connected again. */
+  readonly reconnects: number;
+}
+
+/** Sends requests, gets answers. Made by a transport's `createXClient`. Data given to it may be reused when the call returns. */
+export interface IpcClient {
+  connect(): Promise<void>;
+  /** One request, one answer: an owned copy. */
+  request(data: Uint8Array, options?: CallOptions): Promise<Bytes>;
+  /** Cold: each subscription sends a request. 0 to n items; unsubscribing cancels on the server. */
+  request$(data: Uint8Array, options?: CallOptions): Observable<Bytes>;
+  /** Cold: a stream each way. */
+  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): Observable<Bytes>;
+  /** As `request`, with a borrowed reply: release it soon, it holds the response window. */
+  exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply>;
+  /** One-way; resolves when accepted by the transport, so awaiting it is backpressure. */
+  send(data: Uint8Array, options?: CallOptions): Promise<void>;
+  /** One-way, without waiting: false when there is no room now, someone waits, or the client is not connected. */
+  trySend(data: Uint8Array): boolean;
+  /** The next push, pull form. No timeout: for ever. Undefined: timeout or closed. */
+  receive(timeoutMs?: number): Promise<Bytes | undefined>;
+  /** Pushes; shares one bounded queue with `receive`. */
+  readonly messages$: Observable<Bytes>;
+  readonly stats: ClientStats;
+  /** Replays the current state. */
+  readonly state$: Observable<ClientState>;
+  /** Flushes what was sent, then closes; calls in flight reject with ERR_IPC_CLOSED. */
+  close(): Promise<void>;
+  ref(): void;
+  unref(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}

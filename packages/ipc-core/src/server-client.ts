@@ -1,0 +1,946 @@
+/** A server's side of one client: what came and waits, what is open, what goes out. */
+import type { Observable, Subscriber } from 'rxjs';
+import { Assembler, type Assembly } from './assembler.ts';
+import type { Channel, Frame } from './channel.ts';
+import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse } from './contract.ts';
+import { DataLane, type LaneEntry } from './data-lane.ts';
+import { decodeFailure, encodeFailure, encodeOwnError } from './error-frame.ts';
+import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError, ShutdownRequested } from './errors.ts';
+import {
+  FLAG_IN_PLACE,
+  FLAG_OVERTAKING,
+  KIND_CANCEL,
+  KIND_CREDIT,
+  KIND_DUPLEX_REQUEST,
+  KIND_END,
+  KIND_ERROR,
+  KIND_GOAWAY,
+  KIND_ITEM,
+  KIND_ONE_WAY,
+  KIND_REQUEST,
+  KIND_RESPONSE,
+  KIND_STREAM_REQUEST,
+} from './frame.ts';
+import { Inbox } from './inbox.ts';
+import { extensionOf, Message, messageOf, takeOwned } from './message.ts';
+import { show, type ServerSettings } from './options.ts';
+import { PlainOrder } from './plain-order.ts';
+import type { ReassemblyBudget } from './reassembly-budget.ts';
+import type { RequestTable } from './request-table.ts';
+import { ServerRequest } from './server-request.ts';
+import { StreamReceiver } from './stream-receiver.ts';
+import { StreamSender } from './stream-sender.ts';
+import { WireTable } from './wire-table.ts';
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+/** Deliveries of queued messages before the event loop gets a turn. */
+const DELIVERIES_PER_TURN = 1024;
+/** Cancels that overtook their requests, at most: a well-behaved client has no more requests open. */
+const MAX_EARLY_CANCELS = 65_536;
+
+/** Counters that clients and server share. */
+export interface Counters {
+  requests: number;
+  responses: number;
+  messages: number;
+  droppedAnswers: number;
+  droppedPushes: number;
+  refused: number;
+  bytesIn: number;
+  bytesOut: number;
+}
+
+/** What a {@link ServerClient} needs of its server. */
+export interface ServerHost {
+  readonly settings: ServerSettings;
+  readonly budget: ReassemblyBudget;
+  readonly table: RequestTable;
+  readonly counters: Counters;
+  /** Somebody subscribed or pulled: messages may be delivered. */
+  readonly reading: boolean;
+  /** Shutdown was requested: nothing new starts. */
+  readonly draining: boolean;
+  /** Who takes requests, when they are pushed. */
+  readonly consumer: Subscriber<IpcRequest> | undefined;
+  /** Requests are pulled: they wait until `receive`. */
+  readonly pulling: boolean;
+  nextRequestId(): number;
+  deliverMessage(message: IpcMessage): void;
+  answer(response: IpcResponse): boolean;
+  requestShutdown(): void;
+  /** A request waits to be pulled. */
+  onWaiting(client: ServerClient): void;
+  /** A request or an answer left: a draining server may be done with this client. */
+  onProgress(client: ServerClient): void;
+  /** The client is gone and all it sent is delivered. */
+  onGone(client: ServerClient, reason: DisconnectReason, error: Error | undefined): void;
+}
+
+export class ServerClient {
+  readonly clientId: number;
+  readonly channel: Channel;
+  readonly server: ServerHost;
+  readonly lane: DataLane;
+  readonly #plain: PlainOrder | undefined;
+  readonly #inbox = new Inbox();
+  readonly #assembler: Assembler;
+  readonly #byWire = new WireTable<ServerRequest>();
+  /** Requests on the books: not answered, or not released, or still streaming. */
+  readonly #maxInFlight: number;
+  #open = 0;
+  /** Bytes of assembled requests that are not released: the channel's window has let go of those. */
+  #assembledBytes = 0;
+  /** Answers that wait in the lane, so that a cancel can still take them out. */
+  readonly #queuedAnswers = new Map<number, AnswerEntry>();
+  readonly #earlyCancels = new Set<number>();
+  #goaway = false;
+  #gone: { readonly reason: DisconnectReason; readonly error: Error | undefined } | undefined;
+  #reported = false;
+  #pumping = false;
+  #resumed = false;
+  /** What the client did since {@link seemsStuck} was asked. */
+  #sinceLastLook = { taken: false, sent: false };
+
+  constructor(server: ServerHost, channel: Channel, clientId: number) {
+    this.server = server;
+    this.channel = channel;
+    this.clientId = clientId;
+    this.lane = new DataLane(channel);
+    this.#maxInFlight = server.settings.maxInFlight;
+    this.#plain =
+      channel.framing === 'plain'
+        ? new PlainOrder(this.lane, (error) => void this.#closeAfterFlush('closed', error))
+        : undefined;
+    this.#assembler = new Assembler(
+      {
+        maxMessageBytes: server.settings.maxMessageBytes,
+        accept: (kind, id, totalBytes) => this.#acceptAssembly(kind, id, totalBytes),
+        onWaiting: (assembly) => this.#inbox.pushAssembly(assembly),
+        onReady: (assembly) => this.#onAssembled(assembly),
+        // Its terminal frame went out when it was discarded.
+        onDiscarded: () => undefined,
+      },
+      server.budget,
+    );
+  }
+
+  /** Starts to take frames. After the client is announced, so that nobody sees its requests before it. */
+  start(): void {
+    this.channel.onRoom = () => this.#onRoom();
+    this.channel.onClosed = (reason, error) => this.#onClosed(reason, error);
+    this.channel.onFrames = (frames) => this.#onFrames(frames);
+  }
+
+  get gone(): boolean {
+    return this.#gone !== undefined;
+  }
+
+  /** Requests on the books. */
+  get openRequests(): number {
+    return this.#open;
+  }
+
+  /** The client said that it sends no more requests. */
+  get saidGoaway(): boolean {
+    return this.#goaway;
+  }
+
+  /** Requests that came and were not delivered. */
+  get waitingRequests(): number {
+    return this.#inbox.requests;
+  }
+
+  /** Whether the client seems stuck, seen since the last call: it took none of the answers that wait, or sent nothing of the rest of a message. */
+  seemsStuck(): boolean {
+    const { taken, sent } = this.#sinceLastLook;
+    this.#sinceLastLook = { taken: false, sent: false };
+    return (!this.lane.idle && !taken) || ((this.channel.midFrame || this.#assembler.collecting) && !sent);
+  }
+
+  /** Nothing is open, and all answers are out. */
+  get idle(): boolean {
+    return this.#open === 0 && this.lane.idle;
+  }
+
+  // ---- in ----
+
+  #onFrames(frames: readonly Frame[]): void {
+    this.#sinceLastLook.sent = true;
+    if (this.#pumping) {
+      // From inside a delivery (a handler polled the transport): the running loop takes them afterwards.
+      this.#guard(() => {
+        for (const frame of frames) this.#takeSlowly(frame);
+      });
+      return;
+    }
+    this.#pumping = true;
+    try {
+      for (let i = 0; i < frames.length; i++) this.#take(frames[i]!);
+    } catch (error) {
+      this.#onBroken(error);
+    } finally {
+      this.#pumping = false;
+    }
+    if (!this.#inbox.empty || this.#gone !== undefined) this.pump();
+  }
+
+  #take(frame: Frame): void {
+    // The path of most requests: nothing waits before it, and it is whole.
+    if (
+      frame.kind === KIND_REQUEST &&
+      frame.flags === 0 &&
+      this.#inbox.empty &&
+      !this.#assembler.active &&
+      this.server.consumer !== undefined &&
+      this.#mayDeliver() &&
+      this.#earlyCancels.size === 0 &&
+      this.#gone === undefined &&
+      !this.server.draining
+    ) {
+      this.#checkFree(frame.id);
+      this.#deliverRequest(this.server.consumer, frame, KIND_REQUEST, frame.id);
+      return;
+    }
+    this.#takeSlowly(frame);
+  }
+
+  #takeSlowly(frame: Frame): void {
+    if (this.#gone !== undefined) {
+      frame.release();
+      return;
+    }
+    switch (frame.kind) {
+      case KIND_CANCEL:
+        this.#onCancel(frame);
+        return;
+      case KIND_CREDIT:
+        this.#onCredit(frame);
+        return;
+      case KIND_GOAWAY:
+        if ((frame.flags & FLAG_OVERTAKING) === 0) {
+          this.#goaway = true;
+          this.server.onProgress(this);
+        }
+        return;
+      case KIND_ERROR:
+        // Ends a duplex input, also in the middle of an item.
+        this.#assembler.interrupt(frame.id);
+        break;
+      default:
+    }
+    if (this.#assembler.active || (frame.flags & ~1) !== 0) {
+      this.#assembler.add(frame);
+      return;
+    }
+    let message: Frame;
+    try {
+      message = messageOf(frame);
+    } catch (error) {
+      frame.release();
+      throw error;
+    }
+    this.#takeMessage(message);
+  }
+
+  #takeMessage(message: Frame): void {
+    switch (message.kind) {
+      case KIND_REQUEST:
+      case KIND_STREAM_REQUEST:
+      case KIND_DUPLEX_REQUEST:
+        if (this.#plain === undefined) {
+          this.#checkFree(message.id);
+          if (this.#earlyCancels.delete(message.id)) {
+            message.release();
+            this.#sendOwnError(message.id, cancelled());
+            return;
+          }
+        }
+        if (this.server.draining) {
+          message.release();
+          this.#refuse(message.id);
+          return;
+        }
+        this.#inbox.push(message);
+        return;
+      case KIND_ONE_WAY:
+        this.#inbox.push(message);
+        return;
+      case KIND_ITEM:
+      case KIND_END:
+      case KIND_ERROR:
+        if (this.#inbox.has(message.id)) this.#inbox.push(message);
+        else this.#takeInput(message);
+        return;
+      default:
+        message.release();
+        throw new ProtocolError(`Expected a frame that a client may send, got one of kind ${message.kind}`);
+    }
+  }
+
+  /** A wire id belongs to one request until its terminal frame. */
+  #checkFree(id: number): void {
+    if (this.#plain !== undefined) return;
+    if (this.#byWire.get(id) !== undefined || this.#inbox.hasRequest(id)) {
+      throw new ProtocolError(`Expected a wire id that is not in use, got ${id}`);
+    }
+  }
+
+  #acceptAssembly(kind: number, id: number, totalBytes: number): boolean {
+    const { maxMessageBytes } = this.server.settings;
+    const isRequest = kind <= KIND_DUPLEX_REQUEST;
+    if (isRequest) this.#checkFree(id);
+    else if (kind !== KIND_ONE_WAY && kind !== KIND_ITEM) {
+      throw new ProtocolError(`Expected fragments of a request, a one-way message or an item, got kind ${kind}`);
+    }
+    if (isRequest && this.server.draining) {
+      this.#refuse(id);
+      return false;
+    }
+    if (isRequest && this.#earlyCancels.delete(id)) {
+      this.#sendOwnError(id, cancelled());
+      return false;
+    }
+    if (kind === KIND_ITEM && this.#byWire.get(id) === undefined && !this.#inbox.has(id)) return false;
+    if (totalBytes > maxMessageBytes) {
+      const error = new MessageTooLargeError(totalBytes, maxMessageBytes, "the server's");
+      if (isRequest) this.#sendOwnError(id, error);
+      else if (kind === KIND_ITEM) this.#byWire.get(id)?.restIfAny?.input?.fail(error);
+      return false;
+    }
+    return true;
+  }
+
+  #onAssembled(assembly: Assembly): void {
+    if (!this.#inbox.isQueued(assembly)) {
+      this.#guard(() => this.#takeMessage(assembly.take()));
+      return;
+    }
+    this.#inbox.replace(assembly, assembly.take());
+    this.pump();
+  }
+
+  #onCancel(frame: Frame): void {
+    const { id, flags } = frame;
+    if ((flags & FLAG_IN_PLACE) !== 0) {
+      // It acted when it came. What it cancelled has come to its end by now, or was never there.
+      this.#earlyCancels.delete(id);
+      this.#assembler.interrupt(id);
+      return;
+    }
+    const overtaking = (flags & FLAG_OVERTAKING) !== 0;
+    const collecting = this.#assembler.isCollecting(id);
+    if (overtaking) this.#assembler.discard(id);
+    else this.#assembler.interrupt(id);
+    const queued = this.#inbox.cancel(id);
+    const request = this.#byWire.get(id);
+    if (request !== undefined) {
+      this.#cancelRequest(request);
+    } else if (queued) {
+      this.#sendOwnError(id, cancelled());
+    } else {
+      const answer = this.#queuedAnswers.get(id);
+      if (answer !== undefined) {
+        this.#takeBackAnswer(answer, cancelled());
+      } else if (collecting) {
+        this.#sendOwnError(id, cancelled());
+      } else if (overtaking) {
+        this.#earlyCancels.add(id);
+        if (this.#earlyCancels.size > MAX_EARLY_CANCELS) {
+          throw new ProtocolError(`Expected at most ${MAX_EARLY_CANCELS} cancels ahead of their requests, got more`);
+        }
+      }
+    }
+  }
+
+  #onCredit(frame: Frame): void {
+    if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
+    const payload = frame.payload;
+    if (payload.byteLength !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.byteLength}`);
+    const bytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
+    this.#byWire.get(frame.id)?.restIfAny?.sender?.give(bytes);
+  }
+
+  #takeInput(message: Frame): void {
+    const input = this.#byWire.get(message.id)?.restIfAny?.input;
+    if (input === undefined) {
+      // Its request has ended; the client did not know yet.
+      message.release();
+      return;
+    }
+    if (message.kind === KIND_ITEM) {
+      input.push(takeOwned(message));
+    } else if (message.kind === KIND_END) {
+      message.release();
+      input.end();
+    } else {
+      const error = decodeFailure(message.payload);
+      message.release();
+      input.fail(error);
+    }
+  }
+
+  // ---- delivery ----
+
+  /** Delivers what waits, as far as the client's bounds allow. */
+  pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      this.#deliverQueued();
+    } catch (error) {
+      this.#onBroken(error);
+    } finally {
+      this.#pumping = false;
+    }
+    if (this.#gone !== undefined && this.#inbox.empty) this.#report();
+  }
+
+  #deliverQueued(): void {
+    const { server } = this;
+    if (server.consumer !== undefined || server.pulling) this.#inbox.unpark();
+    for (let left = DELIVERIES_PER_TURN; ; left--) {
+      const queued = this.#inbox.peek();
+      if (queued === undefined || !this.#mayDeliver()) return;
+      const message = queued.message;
+      // An assembly that waits for memory: what came later waits behind it.
+      if (message === undefined) return;
+      if (left === 0) {
+        if (!this.#resumed) {
+          this.#resumed = true;
+          setImmediate(() => {
+            this.#resumed = false;
+            this.pump();
+          });
+        }
+        return;
+      }
+      if (message.kind === KIND_ONE_WAY) {
+        this.#inbox.shift();
+        this.#deliverOneWay(message);
+      } else if (message.kind > KIND_ONE_WAY) {
+        this.#inbox.shift();
+        this.#takeInput(message);
+      } else if (server.pulling) {
+        server.onWaiting(this);
+        return;
+      } else if (server.consumer === undefined) {
+        // Only one-way messages are read: requests wait for somebody who answers them, out of their way.
+        this.#inbox.park();
+      } else {
+        this.#inbox.shift();
+        this.#deliverRequest(server.consumer, message, message.kind, message.id);
+      }
+    }
+  }
+
+  /** The next request for a server that pulls. */
+  receive(): IpcRequest | undefined {
+    this.pump();
+    const queued = this.#inbox.peek();
+    const message = queued?.message;
+    if (message === undefined || message.kind > KIND_DUPLEX_REQUEST || !this.#mayDeliver()) return undefined;
+    this.#inbox.shift();
+    const request = this.#openRequest(message, message.kind, message.id);
+    this.pump();
+    return request;
+  }
+
+  /** A request could be received now. */
+  get hasRequest(): boolean {
+    const message = this.#inbox.peek()?.message;
+    return message !== undefined && message.kind <= KIND_DUPLEX_REQUEST && this.#mayDeliver();
+  }
+
+  #mayDeliver(): boolean {
+    return (
+      this.server.reading &&
+      ((this.#open < this.#maxInFlight &&
+        this.lane.queuedBytes < this.server.settings.responseWindowBytes &&
+        (this.#plain === undefined || this.#plain.heldBytes < this.server.settings.responseWindowBytes) &&
+        this.#assembledBytes < this.server.settings.windowBytes) ||
+        // Nothing that a client who left could be bounded by.
+        this.#gone !== undefined)
+    );
+  }
+
+  #deliverOneWay(message: Frame): void {
+    const { counters } = this.server;
+    counters.messages++;
+    counters.bytesIn += message.payload.byteLength;
+    this.server.deliverMessage({ clientId: this.clientId, data: takeOwned(message) });
+  }
+
+  #deliverRequest(consumer: Subscriber<IpcRequest>, message: Frame, kind: number, wireId: number): void {
+    consumer.next(this.#openRequest(message, kind, wireId));
+  }
+
+  /** Puts a request on the books. */
+  #openRequest(message: Frame, kind: number, wireId: number): ServerRequest {
+    const { counters, table } = this.server;
+    counters.requests++;
+    counters.bytesIn += message.payload.byteLength;
+    // The extension first: a copy does not have it.
+    const extension = extensionOf(message);
+    const body = kind === KIND_REQUEST ? message : ownedCopy(message);
+    const request = new ServerRequest(this, this.server.nextRequestId(), body, kind, wireId);
+    if (extension !== undefined) {
+      request.rest.extension = extension;
+      request.rest.arrivedMs = performance.now();
+    }
+    if (isAssembled(body)) this.#assembledBytes += body.payload.byteLength;
+    if (kind === KIND_DUPLEX_REQUEST) {
+      request.rest.input = new StreamReceiver(
+        this.server.settings.streamWindowBytes,
+        (bytes) => this.#giveCredit(wireId, bytes),
+        // The handler wants no more input: the client stops its stream.
+        () => {
+          if (!request.answered && this.#gone === undefined) {
+            this.channel.trySend('control', KIND_CANCEL, wireId, 0, NO_BYTES);
+          }
+        },
+      );
+    }
+    this.#open++;
+    table.add(request);
+    if (this.#plain === undefined) this.#byWire.set(wireId, request);
+    else this.#plain.add(request);
+    return request;
+  }
+
+  #giveCredit(wireId: number, bytes: number): void {
+    const payload = new Uint8Array(4);
+    new DataView(payload.buffer).setUint32(0, bytes, true);
+    this.channel.trySend('control', KIND_CREDIT, wireId, 0, payload);
+  }
+
+  // ---- answers ----
+
+  /** The only open request, or a plain client's oldest. */
+  onlyOpen(): ServerRequest | undefined {
+    if (this.#plain !== undefined) return this.#plain.oldest();
+    if (this.#open !== 1) return undefined;
+    return this.#byWire.values()[0] ?? this.server.table.ofClient(this.clientId)[0];
+  }
+
+  /** Answers a request of this client. False when it had its answer already. */
+  answer(request: ServerRequest, response: IpcResponse): boolean {
+    if (request.answered) {
+      // A late answer for a request that was cancelled: its handler is done with the span.
+      this.server.counters.droppedAnswers++;
+      request.release();
+      return false;
+    }
+    const late = request.restIfAny?.aborted;
+    if (late !== undefined) {
+      // Its deadline passed: what a handler makes of that is not an answer any more.
+      this.server.counters.droppedAnswers++;
+      this.#answerOwnError(request, late);
+      return false;
+    }
+    if (response.data !== undefined) this.#answerData(request, response.data);
+    else if (response.error !== undefined) this.#answerError(request, response.error);
+    else if (response.items !== undefined) this.#answerItems(request, response.items);
+    else this.#answerNothing(request);
+    return true;
+  }
+
+  #answerData(request: ServerRequest, data: Uint8Array): void {
+    const { counters } = this.server;
+    const limit = this.channel.hello?.maxMessageBytes ?? this.server.settings.maxMessageBytes;
+    if (data.byteLength > limit) {
+      this.#answerOwnError(request, new MessageTooLargeError(data.byteLength, limit, "the client's"));
+      return;
+    }
+    counters.responses++;
+    counters.bytesOut += data.byteLength;
+    if (this.#plain !== undefined) {
+      this.#answerPlain(this.#plain, request, data);
+      return;
+    }
+    if (this.lane.trySend(KIND_RESPONSE, request.wireId, data)) {
+      this.#markAnswered(request);
+      request.release();
+      return;
+    }
+    // An echo keeps the request until it is out; all else is copied, since the caller may reuse it.
+    const holdsSpan = isPartOf(data, request);
+    const payload = holdsSpan ? data : data.slice();
+    this.#markAnswered(request);
+    if (!holdsSpan) request.release();
+    this.#queueAnswer(new AnswerEntry(this, KIND_RESPONSE, request.wireId, payload, holdsSpan ? request : undefined));
+  }
+
+  #answerPlain(order: PlainOrder, request: ServerRequest, data: Uint8Array): void {
+    this.#markAnswered(request);
+    if (order.isNext(request) && this.lane.trySend(KIND_RESPONSE, 0, data)) {
+      order.settle(request, { type: 'skip' });
+      request.release();
+      return;
+    }
+    const holdsSpan = isPartOf(data, request);
+    if (!holdsSpan) request.release();
+    order.settle(request, {
+      type: 'data',
+      payload: holdsSpan ? data : data.slice(),
+      onSent: () => {
+        request.release();
+        this.#afterProgress();
+      },
+    });
+  }
+
+  #answerError(request: ServerRequest, error: unknown): void {
+    if (error instanceof ShutdownRequested) {
+      if (error.response === undefined) this.#answerNothing(request);
+      else this.#answerData(request, error.response);
+      this.server.requestShutdown();
+      return;
+    }
+    if (this.#plain !== undefined) {
+      this.#closePlain(this.#plain, request, toError(error));
+      return;
+    }
+    this.#finishWithError(request, encodeFailure(error));
+  }
+
+  #answerOwnError(request: ServerRequest, error: IpcError): void {
+    if (this.#plain === undefined) this.#finishWithError(request, encodeOwnError(error));
+    else this.#closePlain(this.#plain, request, error);
+  }
+
+  #finishWithError(request: ServerRequest, payload: Uint8Array): void {
+    this.server.counters.responses++;
+    this.#markAnswered(request);
+    request.release();
+    this.#sendTerminal(KIND_ERROR, request.wireId, payload);
+  }
+
+  #answerNothing(request: ServerRequest): void {
+    this.#markAnswered(request);
+    request.release();
+    if (this.#plain !== undefined) this.#plain.settle(request, { type: 'skip' });
+    else this.#sendTerminal(KIND_END, request.wireId, NO_BYTES);
+  }
+
+  #answerItems(request: ServerRequest, items: AsyncIterable<Uint8Array> | Observable<Uint8Array>): void {
+    if (this.#plain !== undefined) {
+      const message = 'Plain framing has no streams: expected an answer of bytes, got items';
+      this.#closePlain(this.#plain, request, new IpcError('ERR_IPC_UNSUPPORTED', message));
+      return;
+    }
+    if (request.kind === KIND_REQUEST) {
+      const message = 'The handler answered with a stream of items: use request$ for it, not request';
+      this.#answerOwnError(request, new IpcError('ERR_IPC_UNSUPPORTED', message));
+      return;
+    }
+    const { counters, settings } = this.server;
+    const hello = this.channel.hello;
+    const sender = new StreamSender(this.lane, request.wireId, hello?.streamWindowBytes ?? 0, settings.overflow, {
+      onFinished: () => {
+        if (!request.answered) this.#markAnswered(request);
+        request.release();
+        this.#afterProgress();
+      },
+      onSent: (bytes) => {
+        counters.bytesOut += bytes;
+      },
+      tooLarge: (bytes) =>
+        hello !== undefined && bytes > hello.maxMessageBytes
+          ? new MessageTooLargeError(bytes, hello.maxMessageBytes, "the client's")
+          : undefined,
+    });
+    counters.responses++;
+    request.rest.sender = sender;
+    sender.start(items);
+  }
+
+  /** What plain framing cannot say ends its connection, after the answers before it. */
+  #closePlain(order: PlainOrder, request: ServerRequest, error: Error): void {
+    this.#markAnswered(request);
+    request.release();
+    order.settle(request, { type: 'close', error });
+  }
+
+  /** Refuses a request that never started. */
+  #refuse(wireId: number): void {
+    this.server.counters.refused++;
+    if (this.#plain === undefined) {
+      const message = 'The server is shutting down and never started this request';
+      this.#sendOwnError(wireId, new IpcError('ERR_IPC_REFUSED', message));
+    }
+  }
+
+  #sendOwnError(wireId: number, error: IpcError): void {
+    if (this.#assembler.isAssembling(wireId)) this.#assembler.discard(wireId);
+    this.#sendTerminal(KIND_ERROR, wireId, encodeOwnError(error));
+  }
+
+  #sendTerminal(kind: number, wireId: number, payload: Uint8Array): void {
+    if (this.#gone !== undefined || this.lane.trySend(kind, wireId, payload)) return;
+    this.lane.push(new AnswerEntry(this, kind, wireId, payload, undefined));
+  }
+
+  #queueAnswer(entry: AnswerEntry): void {
+    this.#queuedAnswers.set(entry.id, entry);
+    this.lane.push(entry);
+  }
+
+  /** A queued answer is out. */
+  onAnswerSent(entry: AnswerEntry): void {
+    if (this.#queuedAnswers.get(entry.id) === entry) this.#queuedAnswers.delete(entry.id);
+    entry.request?.release();
+    this.#afterProgress();
+  }
+
+  /** Replaces an answer that is not out yet by an error: still exactly one terminal frame. */
+  #takeBackAnswer(entry: AnswerEntry, error: IpcError): void {
+    this.#queuedAnswers.delete(entry.id);
+    const partial = this.lane.isSending(entry);
+    if (!this.lane.remove(entry)) this.lane.abandon(entry);
+    entry.request?.release();
+    const terminal = new AnswerEntry(this, KIND_ERROR, entry.id, encodeOwnError(error), undefined);
+    // After a part of a message only its rest or its error may follow.
+    if (partial) this.lane.pushFirst(terminal);
+    else this.lane.push(terminal);
+  }
+
+  #cancelRequest(request: ServerRequest): void {
+    this.#endRequest(request, cancelled());
+  }
+
+  /** Ends an open request from our side: its terminal frame is `error`, its signal aborts, its streams stop. */
+  #endRequest(request: ServerRequest, error: IpcError): void {
+    const rest = request.restIfAny;
+    const sender = rest?.sender;
+    rest?.input?.fail(error);
+    this.#markAnswered(request);
+    const payload = encodeOwnError(error);
+    const terminal = new AnswerEntry(this, KIND_ERROR, request.wireId, payload, undefined);
+    if (sender === undefined) this.#sendTerminal(KIND_ERROR, request.wireId, payload);
+    else if (sender.stop()) this.lane.pushFirst(terminal);
+    else this.lane.push(terminal);
+    request.abort(error);
+  }
+
+  // ---- books ----
+
+  /** The terminal frame is decided: the wire id is free for the client once it has that frame. */
+  #markAnswered(request: ServerRequest): void {
+    request.answered = true;
+    if (this.#plain === undefined) this.#byWire.delete(request.wireId);
+    const rest = request.restIfAny;
+    if (rest !== undefined) {
+      request.settle();
+      rest.input?.end();
+    }
+    if (request.released) this.#strike(request);
+  }
+
+  /** Called by the request. */
+  onReleased(request: ServerRequest, message: Frame): void {
+    if (isAssembled(message)) this.#assembledBytes -= message.payload.byteLength;
+    if (request.answered) this.#strike(request);
+    else if (!this.#inbox.empty) this.pump();
+  }
+
+  /** Takes a request off the books. */
+  #strike(request: ServerRequest): void {
+    this.#open--;
+    this.server.table.delete(request);
+    this.#afterProgress();
+  }
+
+  #afterProgress(): void {
+    if (!this.#inbox.empty) this.pump();
+    if (this.server.draining) this.server.onProgress(this);
+  }
+
+  // ---- pushes ----
+
+  /** A one-way message to the client, or false when it takes none now. */
+  push(data: Uint8Array): boolean {
+    const hello = this.channel.hello;
+    if (this.#gone !== undefined || hello === undefined || !hello.pushes || !this.lane.idle) return false;
+    if (data.byteLength > hello.maxMessageBytes) {
+      throw new MessageTooLargeError(data.byteLength, hello.maxMessageBytes, "the client's");
+    }
+    if (!this.lane.trySend(KIND_ONE_WAY, 0, data)) {
+      // Too large for one frame, or no room. Of the large one a copy goes out as room comes; it is the only one that waits.
+      if (data.byteLength * 4 <= this.channel.capacityBytes) return false;
+      this.lane.push(new AnswerEntry(this, KIND_ONE_WAY, 0, data.slice(), undefined));
+    }
+    this.server.counters.bytesOut += data.byteLength;
+    return true;
+  }
+
+  // ---- the end ----
+
+  /** Tells the client that nothing new will start, and refuses what has not started. */
+  beginShutdown(): void {
+    if (this.#gone !== undefined) return;
+    this.channel.trySend('control', KIND_GOAWAY, 0, 0, NO_BYTES);
+    for (const message of this.#inbox.takeRequests()) {
+      this.#refuse(message.id);
+      message.release();
+    }
+    this.pump();
+  }
+
+  /** Ends what still runs, with `error`. */
+  abortOpen(error: IpcError): void {
+    if (this.#plain !== undefined) {
+      for (const request of this.#openRequests()) request.abort(error);
+      return;
+    }
+    for (const request of this.#byWire.values()) this.#endRequest(request, error);
+  }
+
+  /** Closes the connection; what was accepted for sending is flushed for orderly reasons. */
+  async close(reason: DisconnectReason, error?: Error): Promise<void> {
+    if (this.#gone !== undefined) return;
+    const orderly = reason === 'shutdown' || reason === 'closed';
+    if (orderly && !this.lane.idle) {
+      await this.#closeAfterFlush(reason, error);
+      return;
+    }
+    const closing = this.channel.close(reason);
+    this.#onClosed(reason, error);
+    await closing;
+  }
+
+  #flushed: (() => void) | undefined;
+
+  async #closeAfterFlush(reason: DisconnectReason, error?: Error): Promise<void> {
+    if (!this.lane.idle && this.#gone === undefined) {
+      const { graceMs } = this.server.settings;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs);
+        this.#flushed = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    if (this.#gone !== undefined) return;
+    const closing = this.channel.close(reason);
+    this.#onClosed(reason, error);
+    await closing;
+  }
+
+  #onRoom(): void {
+    this.#sinceLastLook.taken = true;
+    this.lane.flush();
+    if (this.lane.idle) this.#flushed?.();
+    this.#afterProgress();
+  }
+
+  /** Something that this client sent cannot be: it costs this client, and nobody else. */
+  #onBroken(error: unknown): void {
+    const problem = error instanceof IpcError ? error : new ProtocolError('Expected readable frames', { cause: error });
+    void this.close(problem.code === 'ERR_IPC_PROTOCOL' ? 'protocol' : 'gone', problem);
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#onBroken(error);
+    }
+  }
+
+  #onClosed(reason: DisconnectReason, error: Error | undefined): void {
+    if (this.#gone !== undefined) return;
+    this.#gone = { reason, error };
+    this.#flushed?.();
+    this.#assembler.close();
+    this.#queuedAnswers.clear();
+    this.lane.takeUnsent();
+    const gone = error instanceof IpcError ? error : new PeerGoneError(`The client left: ${reason}`);
+    for (const request of this.#openRequests()) {
+      request.answered = true;
+      const rest = request.restIfAny;
+      rest?.sender?.stop();
+      rest?.input?.fail(gone);
+      request.abort(gone);
+      request.release();
+      this.#forget(request);
+    }
+    for (const message of this.#inbox.takeRequests()) message.release();
+    this.#inbox.keepOneWay();
+    if (this.#inbox.empty) this.#report();
+    else this.pump();
+  }
+
+  #openRequests(): ServerRequest[] {
+    return this.server.table.ofClient(this.clientId);
+  }
+
+  #forget(request: ServerRequest): void {
+    if (this.server.table.get(request.requestId) === request) {
+      this.#open--;
+      this.server.table.delete(request);
+    }
+  }
+
+  #report(): void {
+    if (this.#reported || this.#gone === undefined) return;
+    this.#reported = true;
+    this.server.onGone(this, this.#gone.reason, this.#gone.error);
+  }
+}
+
+function cancelled(): IpcError {
+  return new IpcError('ERR_IPC_CANCELLED', 'The client cancelled this request');
+}
+
+/** Whether `data` is the request's own span or a part of it. */
+function isPartOf(data: Uint8Array, request: ServerRequest): boolean {
+  if (request.released) return false;
+  const span = request.message.payload;
+  return (
+    data.buffer === span.buffer &&
+    data.byteOffset >= span.byteOffset &&
+    data.byteOffset + data.byteLength <= span.byteOffset + span.byteLength
+  );
+}
+
+/** Streams never pin: the request that opens one is delivered as a copy of its own. */
+function ownedCopy(message: Frame): Frame {
+  return new Message(message.kind, message.id, takeOwned(message), true, undefined, undefined);
+}
+
+/** Whether the bytes of this request are beyond what the channel's window counts. */
+function isAssembled(message: Frame): boolean {
+  return message.owned && message instanceof Message && message.kind === KIND_REQUEST;
+}
+
+function toError(value: unknown): Error {
+  return value instanceof Error ? value : new Error(`The handler failed with ${show(value)}`);
+}
+
+/** A terminal frame, or a large push, that waits for room. */
+class AnswerEntry implements LaneEntry {
+  readonly kind: number;
+  readonly id: number;
+  readonly payload: Uint8Array;
+  readonly extension = undefined;
+  /** The request whose span is the payload. */
+  readonly request: ServerRequest | undefined;
+  readonly #client: ServerClient;
+
+  constructor(client: ServerClient, kind: number, id: number, payload: Uint8Array, request: ServerRequest | undefined) {
+    this.#client = client;
+    this.kind = kind;
+    this.id = id;
+    this.payload = payload;
+    this.request = request;
+  }
+
+  begin(): boolean {
+    return true;
+  }
+
+  sent(): void {
+    this.#client.onAnswerSent(this);
+  }
+}

@@ -1,0 +1,149 @@
+/** One request on its way through a server. */
+import type { Observable } from 'rxjs';
+import type { Frame } from './channel.ts';
+import type { Bytes, IpcRequest } from './contract.ts';
+import { IpcError, SpanReleasedError } from './errors.ts';
+import type { Extension } from './extension.ts';
+import { expectBytes } from './options.ts';
+import type { ServerClient } from './server-client.ts';
+import type { StreamReceiver } from './stream-receiver.ts';
+import type { StreamSender } from './stream-sender.ts';
+
+/**
+ * `clientId` and `requestId` are the only own fields: a spread copies them and nothing else. The state is private; the members
+ * that are not in {@link IpcRequest} are for {@link ServerClient} alone.
+ */
+export class ServerRequest implements IpcRequest {
+  readonly clientId: number;
+  readonly requestId: number;
+  readonly #client: ServerClient;
+  readonly #wireId: number;
+  readonly #kind: number;
+  readonly #message: Frame;
+  #released = false;
+  #answered = false;
+  #rest: Rest | undefined;
+
+  constructor(client: ServerClient, requestId: number, message: Frame, kind: number, wireId: number) {
+    this.clientId = client.clientId;
+    this.requestId = requestId;
+    this.#client = client;
+    this.#wireId = wireId;
+    this.#kind = kind;
+    this.#message = message;
+  }
+
+  get span(): Bytes {
+    if (this.#released) throw new SpanReleasedError();
+    return this.#message.payload;
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#message.release();
+    this.#client.onReleased(this, this.#message);
+  }
+
+  respond(data: Uint8Array): boolean {
+    expectBytes('data', data);
+    return this.#client.server.answer({ clientId: this.clientId, requestId: this.requestId, data });
+  }
+
+  get signal(): AbortSignal {
+    const rest = this.rest;
+    if (rest.controller === undefined) {
+      rest.controller = new AbortController();
+      if (rest.aborted !== undefined) rest.controller.abort(rest.aborted);
+      else this.#armDeadline(rest);
+    }
+    return rest.controller.signal;
+  }
+
+  get metadata(): ReadonlyMap<string, string> | undefined {
+    return this.#rest?.extension?.metadata;
+  }
+
+  get deadlineMs(): number | undefined {
+    return this.#rest?.extension?.deadlineMs;
+  }
+
+  get input$(): Observable<Bytes> | undefined {
+    return this.#rest?.input?.items$;
+  }
+
+  // ---- for ServerClient ----
+
+  get client(): ServerClient {
+    return this.#client;
+  }
+
+  get kind(): number {
+    return this.#kind;
+  }
+
+  get wireId(): number {
+    return this.#wireId;
+  }
+
+  get message(): Frame {
+    return this.#message;
+  }
+
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  set answered(value: true) {
+    this.#answered = value;
+  }
+
+  get released(): boolean {
+    return this.#released;
+  }
+
+  /** What few requests need, made when it is needed. */
+  get rest(): Rest {
+    return (this.#rest ??= new Rest());
+  }
+
+  /** As {@link rest}, when it was made. */
+  get restIfAny(): Rest | undefined {
+    return this.#rest;
+  }
+
+  /** Aborts the signal, now or when it is asked for. */
+  abort(reason: IpcError): void {
+    const rest = this.rest;
+    if (rest.aborted !== undefined) return;
+    rest.aborted = reason;
+    clearTimeout(rest.deadlineTimer);
+    rest.controller?.abort(reason);
+  }
+
+  /** No signal fires any more. */
+  settle(): void {
+    if (this.#rest !== undefined) clearTimeout(this.#rest.deadlineTimer);
+  }
+
+  #armDeadline(rest: Rest): void {
+    const deadlineMs = rest.extension?.deadlineMs;
+    if (deadlineMs === undefined || this.#answered) return;
+    const elapsedMs = performance.now() - rest.arrivedMs;
+    rest.deadlineTimer = setTimeout(
+      () => this.abort(new IpcError('ERR_IPC_TIMEOUT', `The request's deadline of ${deadlineMs} ms passed`)),
+      Math.min(Math.max(0, deadlineMs - elapsedMs), 2 ** 31 - 1),
+    );
+    rest.deadlineTimer.unref();
+  }
+}
+
+class Rest {
+  extension: Extension | undefined;
+  arrivedMs = 0;
+  controller: AbortController | undefined;
+  aborted: IpcError | undefined;
+  deadlineTimer: NodeJS.Timeout | undefined;
+  input: StreamReceiver | undefined;
+  sender: StreamSender | undefined;
+}
