@@ -68,14 +68,11 @@ export class Assembly {
     this.#complete = last;
     if (this.#reservation.granted) this.#place(fragment, offset);
     else if (size === 0) fragment.release();
-    else
-      this.#held.push(
-        offset === 0
-          ? fragment
-          : new Message(this.kind, this.id, fragment.payload.subarray(offset), false, undefined, () =>
-              fragment.release(),
-            ),
-      );
+    else if (offset === 0) this.#held.push(fragment);
+    else {
+      const payload = fragment.payload.subarray(offset);
+      this.#held.push(new Message(this.kind, this.id, payload, false, undefined, () => fragment.release()));
+    }
     if (this.ready) this.#onReady(this);
   }
 

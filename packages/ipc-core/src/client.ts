@@ -365,7 +365,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     if (this.settings.reconnect === false) return;
     this.#setState('reconnecting');
     const { delaysMs } = this.settings.reconnect;
-    const wait = delayMs ?? delaysMs[Math.min(this.#attempt++, delaysMs.length - 1)]!;
+    const wait = delayMs ?? delaysMs[Math.min(this.#attempt++, delaysMs.length - 1)];
     this.#retryTimer = setTimeout(() => {
       this.#open().then(
         () => {
@@ -411,7 +411,8 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     this.#failWaiting(error);
     const connection = this.#connection;
     if (connection !== undefined && this.#oneWays.size > 0) await this.#oneWaysDone();
-    await Promise.all([connection, ...this.#draining].map((each) => each?.close(error)));
+    const connections = connection === undefined ? [...this.#draining] : [connection, ...this.#draining];
+    await Promise.all(connections.map((each) => each.close(error)));
     this.#connection = undefined;
     this.#end(error);
   }

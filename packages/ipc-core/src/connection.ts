@@ -289,7 +289,7 @@ export class Connection {
 
   #onFrames(frames: readonly Frame[]): void {
     try {
-      for (let i = 0; i < frames.length; i++) this.#take(frames[i]!);
+      for (const frame of frames) this.#take(frame);
     } catch (error) {
       this.#onBroken(error);
     }
@@ -333,8 +333,9 @@ export class Connection {
         return;
       case KIND_ITEM: {
         const call = this.#open[message.id];
-        if (call === undefined)
+        if (call === undefined) {
           throw new ProtocolError(`Expected an item of an open call, got one of id ${message.id}`);
+        }
         if (call === GIVEN_UP) message.release();
         else call.onItem(message);
         return;
@@ -467,9 +468,9 @@ export class Connection {
     if (this.draining && !this.gone && this.#openCount === 0 && this.lane.idle) this.#host.onDrained(this);
   }
 
-  #onBroken(error: unknown): void {
+  #onBroken(cause: unknown): void {
     if (this.gone) return;
-    const problem = error instanceof IpcError ? error : new ProtocolError('Expected readable frames', { cause: error });
+    const problem = cause instanceof IpcError ? cause : new ProtocolError('Expected readable frames', { cause });
     void this.channel.close('protocol').catch(() => undefined);
     this.#onClosed('protocol', problem);
   }

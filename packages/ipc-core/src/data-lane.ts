@@ -82,7 +82,7 @@ export class DataLane {
     try {
       for (;;) {
         if (this.#current !== undefined) {
-          if (!this.#sendFragments()) return;
+          if (!this.#sendFragments(this.#current)) return;
           continue;
         }
         const entry = this.#queue.peek();
@@ -149,8 +149,7 @@ export class DataLane {
   }
 
   /** False when the channel has no room now. */
-  #sendFragments(): boolean {
-    const entry = this.#current!;
+  #sendFragments(entry: LaneEntry): boolean {
     const { kind, id, payload, extension } = entry;
     if (this.#offset < 0) {
       // The opening fragment has the total and the extension alone, so that the payload is never copied to be sent.

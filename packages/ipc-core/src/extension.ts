@@ -107,7 +107,7 @@ export function decodeExtension(bytes: Uint8Array): Extension & { readonly byteL
       if (size > MAX_METADATA_BYTES) {
         throw new ProtocolError(`Expected metadata of at most ${MAX_METADATA_BYTES} bytes, got ${size}`);
       }
-      decodeMetadata(value, (metadata ??= new Map()));
+      decodeMetadata(value, (metadata ??= new Map<string, string>()));
     }
     at += size;
   }

@@ -88,8 +88,9 @@ function connectTo(name: string, context: ClientContext): Connect {
     const listener = listeners.get(name);
     if (listener === undefined) throw new PeerGoneError(`Nobody listens on memory:${name}`);
     const refusal = listener.admit?.();
-    if (refusal !== undefined)
+    if (refusal !== undefined) {
       throw new IpcError(refusal.code, `The server refused the connection: ${refusal.message}`);
+    }
     const near = new MemoryChannel(context.hello, listener.context.hello);
     const far = new MemoryChannel(listener.context.hello, context.hello);
     near.pairWith(far);

@@ -175,7 +175,7 @@ export class ServerClient {
     }
     this.#pumping = true;
     try {
-      for (let i = 0; i < frames.length; i++) this.#take(frames[i]!);
+      for (const frame of frames) this.#take(frame);
     } catch (error) {
       this.#onBroken(error);
     } finally {

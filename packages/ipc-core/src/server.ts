@@ -413,7 +413,7 @@ class Server implements IpcServer, ServerHost {
     this.#closing.push(closing);
     void closing.then(() => {
       const at = this.#closing.indexOf(closing);
-      if (at >= 0 && !this.#ended) this.#closing.splice(at, 1);
+      if (at >= 0 && !this.#ended) void this.#closing.splice(at, 1);
     });
   }
 
@@ -443,8 +443,8 @@ class Server implements IpcServer, ServerHost {
   #nextWithRequest(): number | undefined {
     const ids = [...this.#clients.keys()];
     for (let i = 0; i < ids.length; i++) {
-      const id = ids[(this.#roundRobin + i) % ids.length]!;
-      if (this.#clients.get(id)!.hasRequest) {
+      const id = ids[(this.#roundRobin + i) % ids.length];
+      if (id !== undefined && this.#clients.get(id)?.hasRequest === true) {
         this.#roundRobin = (this.#roundRobin + i + 1) % ids.length;
         return id;
       }
@@ -541,8 +541,9 @@ function expectAnswer(response: IpcResponse): void {
     if (error === undefined && items === undefined) return;
   }
   const set = Number(data !== undefined) + Number(error !== undefined) + Number(items !== undefined);
-  if (set > 1)
+  if (set > 1) {
     throw new TypeError(`Expected an answer with one of \`data\`, \`error\` and \`items\`, got ${set} of them`);
+  }
 }
 
 function closedError(): IpcError {
