@@ -79,7 +79,7 @@ export class ConnectAttempt {
             reject(error);
           }
         };
-        socket.on('data', take);
+        socket.on('data', take).resume();
         socket.once('end', gone);
         socket.once('close', gone);
       });

@@ -58,13 +58,14 @@ export function createSocketServer(address: string, options?: SocketServerOption
 }
 
 /**
- * Makes a client for the server on `address`. It connects with `connect()` or the first call: ERR_IPC_PEER_GONE when nobody listens
+ * Makes a client for the server on `address`. `connect()` rejects with ERR_IPC_PEER_GONE when nobody listens
  * there, ERR_IPC_UNAUTHORIZED without permission, ERR_IPC_TIMEOUT when no hello comes.
  *
  * Throws TypeError or RangeError when the address or an option is not valid.
  *
  * @example
  * await using client = createSocketClient('unix:/run/user/1000/checksums.sock');
+ * await client.connect();
  * const digest = await client.request(bytes);
  */
 export function createSocketClient(address: string, options: SocketClientOptions = {}): IpcClient {
