@@ -188,7 +188,7 @@ class Reply implements IpcReply {
 
   constructor(frame: Frame, connection: Connection | undefined) {
     this.#connection = connection;
-    this.#bytes = frame.payload.byteLength;
+    this.#bytes = frame.payload.length;
     if (connection?.hold(this.#bytes) === true) this.#frame = frame;
     else this.#copy = takeOwned(frame);
   }

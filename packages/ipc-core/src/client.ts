@@ -151,7 +151,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       connection !== undefined &&
       !connection.plain &&
       data instanceof Uint8Array &&
-      data.byteLength <= connection.maxMessageBytes &&
+      data.length <= connection.maxMessageBytes &&
       connection.lane.trySend(KIND_ONE_WAY, 0, data)
     ) {
       return DONE;
@@ -171,12 +171,12 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
         'Plain framing has no one-way messages: connect with framing "spanwire"',
       );
     }
-    if (data.byteLength > connection.maxMessageBytes) {
-      throw new MessageTooLargeError(data.byteLength, connection.maxMessageBytes, "the server's");
+    if (data.length > connection.maxMessageBytes) {
+      throw new MessageTooLargeError(data.length, connection.maxMessageBytes, "the server's");
     }
     if (connection.lane.trySend(KIND_ONE_WAY, 0, data)) return true;
     // A message that never fits one frame is taken when nobody waits; of it a copy goes out as room comes.
-    if (!connection.lane.idle || data.byteLength * 4 <= connection.channel.capacityBytes) return false;
+    if (!connection.lane.idle || data.length * 4 <= connection.channel.capacityBytes) return false;
     this.#submit(new OneWayCall(this, data, ignore, ignore), undefined);
     return true;
   }
@@ -256,7 +256,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     if (options === undefined && connection.trySend(call)) return;
     connection.push(call);
     // What could not leave at once is copied: the caller may reuse its bytes.
-    if (!call.settled && call.payload.byteLength > 0) call.payload = call.payload.slice();
+    if (!call.settled && call.payload.length > 0) call.payload = call.payload.slice();
   }
 
   #waitForConnection(call: Call): void {
@@ -288,7 +288,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       this.#messages.next(data);
       return;
     }
-    const cost = Math.max(64, data.byteLength);
+    const cost = Math.max(64, data.length);
     if (this.#pushBytes + cost > this.settings.windowBytes) {
       this.#droppedPushes++;
       return;
@@ -396,7 +396,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
 
   #takePush(): Bytes | undefined {
     const data = this.#pushes.shift();
-    if (data !== undefined) this.#pushBytes -= Math.max(64, data.byteLength);
+    if (data !== undefined) this.#pushBytes -= Math.max(64, data.length);
     return data;
   }
 

@@ -147,8 +147,8 @@ export class Connection {
   /** Why this connection can never take `call`, or undefined. */
   unfit(call: Call): IpcError | undefined {
     const limit = this.maxMessageBytes;
-    if (call.payload.byteLength > limit) {
-      return new MessageTooLargeError(call.payload.byteLength, limit, "the server's");
+    if (call.payload.length > limit) {
+      return new MessageTooLargeError(call.payload.length, limit, "the server's");
     }
     if (!this.#plain) return undefined;
     const what =
@@ -388,7 +388,7 @@ export class Connection {
   #onCredit(frame: Frame): void {
     if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
     const payload = frame.payload;
-    if (payload.byteLength !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.byteLength}`);
+    if (payload.length !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.length}`);
     const call = this.#open[frame.id];
     if (call instanceof StreamCall) {
       call.sender?.give(new DataView(payload.buffer, payload.byteOffset).getUint32(0, true));

@@ -55,21 +55,21 @@ export class DataLane {
     return (
       this.#current === undefined &&
       this.#queue.length === 0 &&
-      payload.byteLength <= this.#fragmentBytes &&
+      payload.length <= this.#fragmentBytes &&
       this.#channel.trySend('data', kind, id, 0, payload)
     );
   }
 
   /** Sends now or queues. The entry's payload must stay unchanged until `sent`. */
   push(entry: LaneEntry): void {
-    this.#queuedBytes += entry.payload.byteLength;
+    this.#queuedBytes += entry.payload.length;
     this.#queue.push(entry);
     this.flush();
   }
 
   /** As {@link push}, before all that waits: what must directly follow an abandoned message. */
   pushFirst(entry: LaneEntry): void {
-    this.#queuedBytes += entry.payload.byteLength;
+    this.#queuedBytes += entry.payload.length;
     this.#queue.unshift(entry);
     this.flush();
   }
@@ -89,10 +89,10 @@ export class DataLane {
         if (entry === undefined) return;
         if (!entry.begin()) {
           this.#queue.shift();
-          this.#queuedBytes -= entry.payload.byteLength;
+          this.#queuedBytes -= entry.payload.length;
           continue;
         }
-        if ((entry.extension?.byteLength ?? 0) + entry.payload.byteLength > this.#fragmentBytes) {
+        if ((entry.extension?.length ?? 0) + entry.payload.length > this.#fragmentBytes) {
           this.#queue.shift();
           this.#current = entry;
           this.#offset = -1;
@@ -100,7 +100,7 @@ export class DataLane {
         }
         if (!this.#sendWhole(entry)) return;
         this.#queue.shift();
-        this.#queuedBytes -= entry.payload.byteLength;
+        this.#queuedBytes -= entry.payload.length;
         entry.sent();
       }
     } finally {
@@ -122,14 +122,14 @@ export class DataLane {
   remove(entry: LaneEntry): boolean {
     if (this.#current === entry && this.#offset < 0) this.#current = undefined;
     else if (!this.#queue.remove(entry)) return false;
-    this.#queuedBytes -= entry.payload.byteLength;
+    this.#queuedBytes -= entry.payload.length;
     return true;
   }
 
   /** Stops an entry whose fragments are going out. The caller tells the peer, by a cancel or an error of its id. */
   abandon(entry: LaneEntry): void {
     if (this.#current !== entry) return;
-    this.#queuedBytes -= entry.payload.byteLength;
+    this.#queuedBytes -= entry.payload.length;
     this.#current = undefined;
   }
 
@@ -154,20 +154,20 @@ export class DataLane {
     if (this.#offset < 0) {
       // The opening fragment has the total and the extension alone, so that the payload is never copied to be sent.
       const opening = new Uint8Array(TOTAL_BYTES);
-      new DataView(opening.buffer).setUint32(0, payload.byteLength, true);
+      new DataView(opening.buffer).setUint32(0, payload.length, true);
       const flags = FLAG_MORE | (extension === undefined ? 0 : FLAG_EXTENSION);
       if (!this.#channel.trySend('data', kind, id, flags, concat(opening, extension ?? NO_BYTES))) return false;
       this.#offset = 0;
     }
     while (this.#current === entry) {
-      const end = Math.min(this.#offset + this.#fragmentBytes, payload.byteLength);
-      const last = end === payload.byteLength;
+      const end = Math.min(this.#offset + this.#fragmentBytes, payload.length);
+      const last = end === payload.length;
       const piece = payload.subarray(this.#offset, end);
       if (!this.#channel.trySend('data', kind, id, last ? 0 : FLAG_MORE, piece)) return false;
       this.#offset = end;
       if (last) {
         this.#current = undefined;
-        this.#queuedBytes -= payload.byteLength;
+        this.#queuedBytes -= payload.length;
         entry.sent();
       }
     }

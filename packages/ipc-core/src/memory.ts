@@ -125,7 +125,7 @@ class MemoryFrame implements Frame {
   release(): void {
     const window = this.#window;
     this.#window = undefined;
-    window?.release(chargeOf(this.payload.byteLength));
+    window?.release(chargeOf(this.payload.length));
   }
 }
 
@@ -172,7 +172,7 @@ class MemoryChannel implements Channel {
   trySend(lane: Lane, kind: number, id: number, flags: number, payload: Uint8Array): boolean {
     const peer = this.#peer;
     if (this.#closed || peer === undefined || peer.#closed) return false;
-    if (lane === 'data' && !this.#sendWindow.tryTake(chargeOf(payload.byteLength))) {
+    if (lane === 'data' && !this.#sendWindow.tryTake(chargeOf(payload.length))) {
       this.#wantsRoom = true;
       return false;
     }
@@ -230,7 +230,7 @@ class MemoryChannel implements Channel {
     const batch = this.#inbox.splice(0, BATCH);
     for (const frame of batch) {
       if (frame.lane === 'control') continue;
-      this.#receiveWindow.take(chargeOf(frame.payload.byteLength));
+      this.#receiveWindow.take(chargeOf(frame.payload.length));
       frame.receivedBy(this.#receiveWindow);
     }
     if (batch.length > 0) this.#onFrames(batch);

@@ -55,7 +55,7 @@ export class PlainOrder {
     const slot = this.#byRequest.get(request);
     if (slot === undefined || slot.outcome !== undefined) return;
     slot.outcome = outcome;
-    if (outcome.type === 'data') this.#heldBytes += outcome.payload.byteLength;
+    if (outcome.type === 'data') this.#heldBytes += outcome.payload.length;
     for (let next = this.#slots.peek(); next?.outcome !== undefined && !this.#closed; next = this.#slots.peek()) {
       this.#slots.shift();
       this.#byRequest.delete(next.request);
@@ -65,7 +65,7 @@ export class PlainOrder {
 
   #leave(outcome: PlainOutcome): void {
     if (outcome.type === 'data') {
-      this.#heldBytes -= outcome.payload.byteLength;
+      this.#heldBytes -= outcome.payload.length;
       this.#lane.push(new PlainEntry(outcome.payload, outcome.onSent));
     } else if (outcome.type === 'close') {
       this.#closed = true;

@@ -355,7 +355,7 @@ export class ServerClient {
   #onCredit(frame: Frame): void {
     if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
     const payload = frame.payload;
-    if (payload.byteLength !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.byteLength}`);
+    if (payload.length !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${payload.length}`);
     const bytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
     this.#byWire.get(frame.id)?.restIfAny?.sender?.give(bytes);
   }
@@ -466,7 +466,7 @@ export class ServerClient {
   #deliverOneWay(message: Frame): void {
     const { counters } = this.server;
     counters.messages++;
-    counters.bytesIn += message.payload.byteLength;
+    counters.bytesIn += message.payload.length;
     this.server.deliverMessage({ clientId: this.clientId, data: takeOwned(message) });
   }
 
@@ -478,7 +478,7 @@ export class ServerClient {
   #openRequest(message: Frame, kind: number, wireId: number): ServerRequest {
     const { counters, table } = this.server;
     counters.requests++;
-    counters.bytesIn += message.payload.byteLength;
+    counters.bytesIn += message.payload.length;
     // The extension first: a copy does not have it.
     const extension = extensionOf(message);
     const body = kind === KIND_REQUEST ? message : ownedCopy(message);
@@ -487,7 +487,7 @@ export class ServerClient {
       request.rest.extension = extension;
       request.rest.arrivedMs = performance.now();
     }
-    if (isAssembled(body)) this.#assembledBytes += body.payload.byteLength;
+    if (isAssembled(body)) this.#assembledBytes += body.payload.length;
     if (kind === KIND_DUPLEX_REQUEST) {
       request.rest.input = new StreamReceiver(
         this.server.settings.streamWindowBytes,
@@ -547,12 +547,12 @@ export class ServerClient {
   #answerData(request: ServerRequest, data: Uint8Array): void {
     const { counters } = this.server;
     const limit = this.channel.hello?.maxMessageBytes ?? this.server.settings.maxMessageBytes;
-    if (data.byteLength > limit) {
-      this.#answerOwnError(request, new MessageTooLargeError(data.byteLength, limit, "the client's"));
+    if (data.length > limit) {
+      this.#answerOwnError(request, new MessageTooLargeError(data.length, limit, "the client's"));
       return;
     }
     counters.responses++;
-    counters.bytesOut += data.byteLength;
+    counters.bytesOut += data.length;
     if (this.#plain !== undefined) {
       this.#answerPlain(this.#plain, request, data);
       return;
@@ -738,7 +738,7 @@ export class ServerClient {
 
   /** Called by the request. */
   onReleased(request: ServerRequest, message: Frame): void {
-    if (isAssembled(message)) this.#assembledBytes -= message.payload.byteLength;
+    if (isAssembled(message)) this.#assembledBytes -= message.payload.length;
     if (request.answered) this.#strike(request);
     else if (!this.#inbox.empty) this.pump();
   }
@@ -761,15 +761,15 @@ export class ServerClient {
   push(data: Uint8Array): boolean {
     const hello = this.channel.hello;
     if (this.#gone !== undefined || hello === undefined || !hello.pushes || !this.lane.idle) return false;
-    if (data.byteLength > hello.maxMessageBytes) {
-      throw new MessageTooLargeError(data.byteLength, hello.maxMessageBytes, "the client's");
+    if (data.length > hello.maxMessageBytes) {
+      throw new MessageTooLargeError(data.length, hello.maxMessageBytes, "the client's");
     }
     if (!this.lane.trySend(KIND_ONE_WAY, 0, data)) {
       // Too large for one frame, or no room. Of the large one a copy goes out as room comes; it is the only one that waits.
-      if (data.byteLength * 4 <= this.channel.capacityBytes) return false;
+      if (data.length * 4 <= this.channel.capacityBytes) return false;
       this.lane.push(new AnswerEntry(this, KIND_ONE_WAY, 0, data.slice(), undefined));
     }
-    this.server.counters.bytesOut += data.byteLength;
+    this.server.counters.bytesOut += data.length;
     return true;
   }
 
@@ -900,7 +900,7 @@ function isPartOf(data: Uint8Array, request: ServerRequest): boolean {
   return (
     data.buffer === span.buffer &&
     data.byteOffset >= span.byteOffset &&
-    data.byteOffset + data.byteLength <= span.byteOffset + span.byteLength
+    data.byteOffset + data.length <= span.byteOffset + span.length
   );
 }
 

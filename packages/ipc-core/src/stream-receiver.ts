@@ -34,7 +34,7 @@ export class StreamReceiver {
     if (this.#outstanding >= this.#windowBytes) {
       throw new ProtocolError(`Expected items within the credit of ${this.#windowBytes} bytes, got more`);
     }
-    this.#outstanding += itemCost(item.byteLength);
+    this.#outstanding += itemCost(item.length);
     if (this.#abandoned || this.#end !== undefined) return;
     this.#queue.push(item);
     this.#drain();
@@ -95,7 +95,7 @@ export class StreamReceiver {
           return;
         }
         subscriber.next(item);
-        this.#consumed(itemCost(item.byteLength));
+        this.#consumed(itemCost(item.length));
       }
     } finally {
       this.#draining = false;

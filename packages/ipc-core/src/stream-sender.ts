@@ -116,15 +116,15 @@ export class StreamSender {
   /** Sends an item at once when it has credit and room. */
   #trySend(item: Uint8Array): boolean {
     if (this.#credit <= 0) return false;
-    const tooLarge = this.#host.tooLarge(item.byteLength);
+    const tooLarge = this.#host.tooLarge(item.length);
     if (tooLarge !== undefined) {
       this.#stopSource();
       this.fail(encodeOwnError(tooLarge));
       return true;
     }
     if (!this.#lane.trySend(KIND_ITEM, this.#id, item)) return false;
-    this.#credit -= itemCost(item.byteLength);
-    this.#host.onSent(item.byteLength);
+    this.#credit -= itemCost(item.length);
+    this.#host.onSent(item.length);
     return true;
   }
 
@@ -141,8 +141,8 @@ export class StreamSender {
         }
         if (this.#credit <= 0) break;
         this.#buffer.shift();
-        this.#credit -= itemCost(item.byteLength);
-        this.#host.onSent(item.byteLength);
+        this.#credit -= itemCost(item.length);
+        this.#host.onSent(item.length);
         this.#queue(KIND_ITEM, item);
       }
       if (this.#finished || this.#queued !== undefined || this.#buffer.length > 0) return;
@@ -154,7 +154,7 @@ export class StreamSender {
   }
 
   #sendEnd(end: End): void {
-    this.#host.onSent(end.payload.byteLength);
+    this.#host.onSent(end.payload.length);
     if (this.#lane.trySend(end.kind, this.#id, end.payload)) this.#finish();
     else this.#queue(end.kind, end.payload);
   }
