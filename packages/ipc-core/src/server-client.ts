@@ -62,6 +62,10 @@ export interface ServerHost {
   readonly draining: boolean;
   /** Who takes requests, when they are pushed. */
   readonly consumer: Subscriber<IpcRequest> | undefined;
+  /** The request that is being delivered, while it is in no table. */
+  current: ServerRequest | undefined;
+  /** Puts {@link current} into the tables, for whatever may look for it there. */
+  bookCurrent(): void;
   /** Requests are pulled: they wait until `receive`. */
   readonly pulling: boolean;
   nextRequestId(): number;
@@ -87,6 +91,8 @@ export class ServerClient {
   readonly #byWire = new WireTable<ServerRequest>();
   /** Requests on the books: not answered, or not released, or still streaming. */
   readonly #maxInFlight: number;
+  readonly #windowBytes: number;
+  readonly #responseWindowBytes: number;
   #open = 0;
   /** Bytes of assembled requests that are not released: the channel's window has let go of those. */
   #assembledBytes = 0;
@@ -107,6 +113,8 @@ export class ServerClient {
     this.clientId = clientId;
     this.lane = new DataLane(channel);
     this.#maxInFlight = server.settings.maxInFlight;
+    this.#windowBytes = server.settings.windowBytes;
+    this.#responseWindowBytes = server.settings.responseWindowBytes;
     this.#plain =
       channel.framing === 'plain'
         ? new PlainOrder(this.lane, (error) => void this.#closeAfterFlush('closed', error))
@@ -168,6 +176,7 @@ export class ServerClient {
     this.#sinceLastLook.sent = true;
     if (this.#pumping) {
       // From inside a delivery (a handler polled the transport): the running loop takes them afterwards.
+      this.server.bookCurrent();
       this.#guard(() => {
         for (const frame of frames) this.#takeSlowly(frame);
       });
@@ -198,7 +207,7 @@ export class ServerClient {
       !this.server.draining
     ) {
       this.#checkFree(frame.id);
-      this.#deliverRequest(this.server.consumer, frame, KIND_REQUEST, frame.id);
+      this.#deliverRequest(this.server.consumer, frame);
       return;
     }
     this.#takeSlowly(frame);
@@ -428,7 +437,7 @@ export class ServerClient {
         this.#inbox.park();
       } else {
         this.#inbox.shift();
-        this.#deliverRequest(server.consumer, message, message.kind, message.id);
+        this.#deliverRequest(server.consumer, message);
       }
     }
   }
@@ -440,7 +449,8 @@ export class ServerClient {
     const message = queued?.message;
     if (message === undefined || message.kind > KIND_DUPLEX_REQUEST || !this.#mayDeliver()) return undefined;
     this.#inbox.shift();
-    const request = this.#openRequest(message, message.kind, message.id);
+    const request = this.#openRequest(message);
+    this.book(request);
     this.pump();
     return request;
   }
@@ -455,9 +465,9 @@ export class ServerClient {
     return (
       this.server.reading &&
       ((this.#open < this.#maxInFlight &&
-        this.lane.queuedBytes < this.server.settings.responseWindowBytes &&
-        (this.#plain === undefined || this.#plain.heldBytes < this.server.settings.responseWindowBytes) &&
-        this.#assembledBytes < this.server.settings.windowBytes) ||
+        this.lane.queuedBytes < this.#responseWindowBytes &&
+        (this.#plain === undefined || this.#plain.heldBytes < this.#responseWindowBytes) &&
+        this.#assembledBytes < this.#windowBytes) ||
         // Nothing that a client who left could be bounded by.
         this.#gone !== undefined)
     );
@@ -470,41 +480,62 @@ export class ServerClient {
     this.server.deliverMessage({ clientId: this.clientId, data: takeOwned(message) });
   }
 
-  #deliverRequest(consumer: Subscriber<IpcRequest>, message: Frame, kind: number, wireId: number): void {
-    consumer.next(this.#openRequest(message, kind, wireId));
+  #deliverRequest(consumer: Subscriber<IpcRequest>, message: Frame): void {
+    const { server } = this;
+    // Set only where a handler polls, which delivers from inside a delivery.
+    if (server.current !== undefined) server.bookCurrent();
+    const request = this.#openRequest(message);
+    server.current = request;
+    consumer.next(request);
+    if (server.current !== request) return;
+    server.current = undefined;
+    if (!request.over) this.book(request);
   }
 
-  /** Puts a request on the books. */
-  #openRequest(message: Frame, kind: number, wireId: number): ServerRequest {
-    const { counters, table } = this.server;
+  /** Takes a request for open. */
+  #openRequest(message: Frame): ServerRequest {
+    const { kind } = message;
+    const { counters } = this.server;
     counters.requests++;
     counters.bytesIn += message.payload.length;
+    this.#open++;
+    if (kind === KIND_REQUEST && !(message instanceof Message)) {
+      const request = new ServerRequest(this, this.server.nextRequestId(), message);
+      if (this.#plain !== undefined) this.#plain.add(request);
+      return request;
+    }
     // The extension first: a copy does not have it.
     const extension = extensionOf(message);
     const body = kind === KIND_REQUEST ? message : ownedCopy(message);
-    const request = new ServerRequest(this, this.server.nextRequestId(), body, kind, wireId);
+    const request = new ServerRequest(this, this.server.nextRequestId(), body);
     if (extension !== undefined) {
       request.rest.extension = extension;
       request.rest.arrivedMs = performance.now();
     }
     if (isAssembled(body)) this.#assembledBytes += body.payload.length;
-    if (kind === KIND_DUPLEX_REQUEST) {
-      request.rest.input = new StreamReceiver(
-        this.server.settings.streamWindowBytes,
-        (bytes) => this.#giveCredit(wireId, bytes),
-        // The handler wants no more input: the client stops its stream.
-        () => {
-          if (!request.answered && this.#gone === undefined) {
-            this.channel.trySend('control', KIND_CANCEL, wireId, 0, NO_BYTES);
-          }
-        },
-      );
-    }
-    this.#open++;
-    table.add(request);
-    if (this.#plain === undefined) this.#byWire.set(wireId, request);
-    else this.#plain.add(request);
+    if (kind === KIND_DUPLEX_REQUEST) request.rest.input = this.#openInput(request);
     return request;
+  }
+
+  #openInput(request: ServerRequest): StreamReceiver {
+    const { wireId } = request;
+    return new StreamReceiver(
+      this.server.settings.streamWindowBytes,
+      (bytes) => this.#giveCredit(wireId, bytes),
+      // The handler wants no more input: the client stops its stream.
+      () => {
+        if (!request.answered && this.#gone === undefined) {
+          this.channel.trySend('control', KIND_CANCEL, wireId, 0, NO_BYTES);
+        }
+      },
+    );
+  }
+
+  /** Puts a request that stays open into the tables. */
+  book(request: ServerRequest): void {
+    request.markBooked();
+    this.server.table.add(request);
+    if (this.#plain === undefined && !request.answered) this.#byWire.set(request.wireId, request);
   }
 
   #giveCredit(wireId: number, bytes: number): void {
@@ -726,8 +757,8 @@ export class ServerClient {
 
   /** The terminal frame is decided: the wire id is free for the client once it has that frame. */
   #markAnswered(request: ServerRequest): void {
-    request.answered = true;
-    if (this.#plain === undefined) this.#byWire.delete(request.wireId);
+    request.markAnswered();
+    if (this.#plain === undefined && request.booked) this.#byWire.delete(request.wireId);
     const rest = request.restIfAny;
     if (rest !== undefined) {
       request.settle();
@@ -746,7 +777,7 @@ export class ServerClient {
   /** Takes a request off the books. */
   #strike(request: ServerRequest): void {
     this.#open--;
-    this.server.table.delete(request);
+    if (request.booked) this.server.table.delete(request);
     this.#afterProgress();
   }
 
@@ -777,6 +808,7 @@ export class ServerClient {
 
   /** Tells the client that nothing new will start, and refuses what has not started. */
   beginShutdown(): void {
+    this.server.bookCurrent();
     if (this.#gone !== undefined) return;
     this.channel.trySend('control', KIND_GOAWAY, 0, 0, NO_BYTES);
     for (const message of this.#inbox.takeRequests()) {
@@ -788,6 +820,7 @@ export class ServerClient {
 
   /** Ends what still runs, with `error`. */
   abortOpen(error: IpcError): void {
+    this.server.bookCurrent();
     if (this.#plain !== undefined) {
       for (const request of this.#openRequests()) request.abort(error);
       return;
@@ -855,9 +888,10 @@ export class ServerClient {
     this.#assembler.close();
     this.#queuedAnswers.clear();
     this.lane.takeUnsent();
+    this.server.bookCurrent();
     const gone = error instanceof IpcError ? error : new PeerGoneError(`The client left: ${reason}`);
     for (const request of this.#openRequests()) {
-      request.answered = true;
+      request.markAnswered();
       const rest = request.restIfAny;
       rest?.sender?.stop();
       rest?.input?.fail(gone);

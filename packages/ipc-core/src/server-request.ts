@@ -9,6 +9,11 @@ import type { ServerClient } from './server-client.ts';
 import type { StreamReceiver } from './stream-receiver.ts';
 import type { StreamSender } from './stream-sender.ts';
 
+/** What has become of a request, as bits. */
+const RELEASED = 1;
+const ANSWERED = 2;
+const BOOKED = 4;
+
 /**
  * `clientId` and `requestId` are the only own fields: a spread copies them and nothing else. The state is private; the members
  * that are not in {@link IpcRequest} are for {@link ServerClient} alone.
@@ -17,30 +22,25 @@ export class ServerRequest implements IpcRequest {
   readonly clientId: number;
   readonly requestId: number;
   readonly #client: ServerClient;
-  readonly #wireId: number;
-  readonly #kind: number;
   readonly #message: Frame;
-  #released = false;
-  #answered = false;
+  #state = 0;
   #rest: Rest | undefined;
 
-  constructor(client: ServerClient, requestId: number, message: Frame, kind: number, wireId: number) {
+  constructor(client: ServerClient, requestId: number, message: Frame) {
     this.clientId = client.clientId;
     this.requestId = requestId;
     this.#client = client;
-    this.#wireId = wireId;
-    this.#kind = kind;
     this.#message = message;
   }
 
   get span(): Bytes {
-    if (this.#released) throw new SpanReleasedError();
+    if ((this.#state & RELEASED) !== 0) throw new SpanReleasedError();
     return this.#message.payload;
   }
 
   release(): void {
-    if (this.#released) return;
-    this.#released = true;
+    if ((this.#state & RELEASED) !== 0) return;
+    this.#state |= RELEASED;
     this.#message.release();
     this.#client.onReleased(this, this.#message);
   }
@@ -79,11 +79,11 @@ export class ServerRequest implements IpcRequest {
   }
 
   get kind(): number {
-    return this.#kind;
+    return this.#message.kind;
   }
 
   get wireId(): number {
-    return this.#wireId;
+    return this.#message.id;
   }
 
   get message(): Frame {
@@ -91,15 +91,30 @@ export class ServerRequest implements IpcRequest {
   }
 
   get answered(): boolean {
-    return this.#answered;
+    return (this.#state & ANSWERED) !== 0;
   }
 
-  set answered(value: true) {
-    this.#answered = value;
+  /** The terminal frame is decided. */
+  markAnswered(): void {
+    this.#state |= ANSWERED;
   }
 
   get released(): boolean {
-    return this.#released;
+    return (this.#state & RELEASED) !== 0;
+  }
+
+  /** Answered and released: nothing is left to do. */
+  get over(): boolean {
+    return (this.#state & (ANSWERED | RELEASED)) === (ANSWERED | RELEASED);
+  }
+
+  /** In the tables. Most requests are answered while they are delivered, and never get there. */
+  get booked(): boolean {
+    return (this.#state & BOOKED) !== 0;
+  }
+
+  markBooked(): void {
+    this.#state |= BOOKED;
   }
 
   /** What few requests need, made when it is needed. */
@@ -128,7 +143,7 @@ export class ServerRequest implements IpcRequest {
 
   #armDeadline(rest: Rest): void {
     const deadlineMs = rest.extension?.deadlineMs;
-    if (deadlineMs === undefined || this.#answered) return;
+    if (deadlineMs === undefined || this.answered) return;
     const elapsedMs = performance.now() - rest.arrivedMs;
     rest.deadlineTimer = setTimeout(
       () => this.abort(new IpcError('ERR_IPC_TIMEOUT', `The request's deadline of ${deadlineMs} ms passed`)),

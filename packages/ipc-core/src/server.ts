@@ -53,6 +53,7 @@ class Server implements IpcServer, ServerHost {
   draining = false;
   consumer: Subscriber<IpcRequest> | undefined;
   pulling = false;
+  current: ServerRequest | undefined;
 
   readonly #listener: Listener;
   readonly #clients = new Map<number, ServerClient>();
@@ -141,6 +142,7 @@ class Server implements IpcServer, ServerHost {
   });
 
   get stats(): ServerStats {
+    this.bookCurrent();
     return { ...this.counters, clients: this.#connected.size, openRequests: this.table.size };
   }
 
@@ -316,8 +318,12 @@ class Server implements IpcServer, ServerHost {
       return false;
     }
     this.#lastClient = client;
-    let request: ServerRequest | undefined;
+    let request = this.current;
+    if (request !== undefined && request.requestId === requestId && request.clientId === clientId) {
+      return client.answer(request, response);
+    }
     if (requestId === undefined) {
+      this.bookCurrent();
       request = client.onlyOpen();
       if (request === undefined) {
         throw new TypeError(
@@ -340,6 +346,13 @@ class Server implements IpcServer, ServerHost {
       }
     }
     return client.answer(request, response);
+  }
+
+  bookCurrent(): void {
+    const request = this.current;
+    if (request === undefined) return;
+    this.current = undefined;
+    if (!request.over) request.client.book(request);
   }
 
   onWaiting(_client: ServerClient): void {
