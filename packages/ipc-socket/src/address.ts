@@ -97,7 +97,7 @@ function pipe(name: string, address: string): SocketAddress {
 }
 
 function tcp(rest: string, address: string): SocketAddress {
-  const match = /^(?:(?:\[([0-9a-f:.%]+)\]|([^\s:[\]/@]+)):)?(\d{1,5})$/i.exec(rest);
+  const match = /^(?:(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([^\s:[\]/@]+)):)?(\d{1,5})$/i.exec(rest);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) throw mistake(address);
   // Loopback unless told otherwise: nothing on this wire proves who the peer is.
