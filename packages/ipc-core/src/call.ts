@@ -18,7 +18,6 @@ export interface CallOwner {
 }
 
 export abstract class Call implements LaneEntry {
-  readonly kind: number;
   readonly owner: CallOwner;
   /** The wire id, while the call has one. */
   id = -1;
@@ -26,40 +25,46 @@ export abstract class Call implements LaneEntry {
   /** Where it was sent, or waits. */
   connection: Connection | undefined;
   settled = false;
-  options: CallOptions | undefined;
-  #deadlineAt: number | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #onAbort: (() => void) | undefined;
+  /** What few calls have, made when it is needed. */
+  #limits: Limits | undefined;
 
-  constructor(kind: number, owner: CallOwner, payload: Uint8Array) {
-    this.kind = kind;
+  constructor(owner: CallOwner, payload: Uint8Array) {
     this.owner = owner;
     this.payload = payload;
   }
 
+  abstract get kind(): number;
+
+  get options(): CallOptions | undefined {
+    return this.#limits?.options;
+  }
+
   /** Heeds timeout and signal from now on. Not needed without options. */
   arm(options: CallOptions): void {
-    this.options = options;
     const { timeoutMs, signal, metadata } = options;
     // Throws on metadata that cannot be sent, while the caller is there to be told.
     if (metadata !== undefined) encodeExtension({ deadlineMs: 0, metadata });
+    const limits: Limits = { options, deadlineAt: undefined, timer: undefined, onAbort: undefined };
+    this.#limits = limits;
     if (timeoutMs !== undefined) {
-      this.#deadlineAt = performance.now() + timeoutMs;
+      limits.deadlineAt = performance.now() + timeoutMs;
       const giveUp = (): void =>
         this.giveUp(new TimeoutError(`Expected an answer within ${timeoutMs} ms, got none`, timeoutMs));
-      this.#timer = setTimeout(giveUp, timeoutMs);
+      limits.timer = setTimeout(giveUp, timeoutMs);
     }
     if (signal !== undefined) {
-      this.#onAbort = () => this.giveUp(signal.reason);
-      signal.addEventListener('abort', this.#onAbort, { once: true });
+      limits.onAbort = () => this.giveUp(signal.reason);
+      signal.addEventListener('abort', limits.onAbort, { once: true });
     }
   }
 
   // ---- as an entry of the lane ----
 
   get extension(): Uint8Array | undefined {
-    const metadata = this.options?.metadata;
-    const deadlineAt = this.#deadlineAt;
+    const limits = this.#limits;
+    if (limits === undefined) return undefined;
+    const { deadlineAt } = limits;
+    const { metadata } = limits.options;
     if (metadata === undefined && deadlineAt === undefined) return undefined;
     const deadlineMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - performance.now());
     return encodeExtension({ deadlineMs, metadata });
@@ -105,15 +110,21 @@ export abstract class Call implements LaneEntry {
   protected settle(): boolean {
     if (this.settled) return false;
     this.settled = true;
-    if (this.options !== undefined) this.#disarm();
+    const limits = this.#limits;
+    if (limits !== undefined) {
+      clearTimeout(limits.timer);
+      if (limits.onAbort !== undefined) limits.options.signal?.removeEventListener('abort', limits.onAbort);
+    }
     this.owner.onSettled(this);
     return true;
   }
+}
 
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    if (this.#onAbort !== undefined) this.options?.signal?.removeEventListener('abort', this.#onAbort);
-  }
+interface Limits {
+  readonly options: CallOptions;
+  deadlineAt: number | undefined;
+  timer: NodeJS.Timeout | undefined;
+  onAbort: (() => void) | undefined;
 }
 
 function noAnswer(): RemoteError {
@@ -126,9 +137,13 @@ export class RequestCall extends Call {
   readonly #reject: (error: unknown) => void;
 
   constructor(owner: CallOwner, payload: Uint8Array, resolve: (data: Bytes) => void, reject: (error: unknown) => void) {
-    super(KIND_REQUEST, owner, payload);
+    super(owner, payload);
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  override get kind(): number {
+    return KIND_REQUEST;
   }
 
   override onResponse(frame: Frame): void {
@@ -156,9 +171,13 @@ export class ExchangeCall extends Call {
     resolve: (reply: IpcReply) => void,
     reject: (error: unknown) => void,
   ) {
-    super(KIND_REQUEST, owner, payload);
+    super(owner, payload);
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  override get kind(): number {
+    return KIND_REQUEST;
   }
 
   override onResponse(frame: Frame): void {
@@ -224,9 +243,13 @@ export class StreamCall extends Call {
     subscriber: Subscriber<Bytes>,
     input$: Observable<Uint8Array> | undefined,
   ) {
-    super(input$ === undefined ? KIND_STREAM_REQUEST : KIND_DUPLEX_REQUEST, owner, payload);
+    super(owner, payload);
     this.subscriber = subscriber;
     this.input$ = input$;
+  }
+
+  override get kind(): number {
+    return this.input$ === undefined ? KIND_STREAM_REQUEST : KIND_DUPLEX_REQUEST;
   }
 
   override onResponse(frame: Frame): void {
@@ -267,9 +290,13 @@ export class OneWayCall extends Call {
   readonly #reject: (error: unknown) => void;
 
   constructor(owner: CallOwner, payload: Uint8Array, resolve: () => void, reject: (error: unknown) => void) {
-    super(KIND_ONE_WAY, owner, payload);
+    super(owner, payload);
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  override get kind(): number {
+    return KIND_ONE_WAY;
   }
 
   override sent(): void {

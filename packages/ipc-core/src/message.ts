@@ -53,7 +53,7 @@ export function extensionOf(message: Frame | Message): Extension | undefined {
 
 /** Bytes that outlive the frame; releases it. */
 export function takeOwned(frame: Frame): Uint8Array<ArrayBuffer> {
-  const bytes = frame.owned ? frame.payload : frame.payload.slice();
+  const bytes = frame.owned ? frame.payload : new Uint8Array(frame.payload);
   frame.release();
   return bytes;
 }
