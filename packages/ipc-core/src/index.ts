@@ -30,6 +30,7 @@ export {
   PROTOCOL_VERSION,
   refusalHello,
 } from './hello.ts';
+export { originOf, type Outcome, type RequestOrigin } from './request-origin.ts';
 export { Deque } from './deque.ts';
 export { ReceiveWindow, SendWindow } from './window.ts';
 export { ReassemblyBudget, type Reservation } from './reassembly-budget.ts';

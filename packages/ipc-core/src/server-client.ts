@@ -2,7 +2,7 @@
 import type { Observable, Subscriber } from 'rxjs';
 import { Assembler, type Assembly } from './assembler.ts';
 import type { Channel, Frame } from './channel.ts';
-import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse } from './contract.ts';
+import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
 import { DataLane, type LaneEntry } from './data-lane.ts';
 import { decodeFailure, encodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError, ShutdownRequested } from './errors.ts';
@@ -71,7 +71,7 @@ export interface ServerHost {
   nextRequestId(): number;
   deliverMessage(message: IpcMessage): void;
   answer(response: IpcResponse): boolean;
-  requestShutdown(): void;
+  requestShutdown(options?: ShutdownOptions): void;
   /** A request waits to be pulled. */
   onWaiting(client: ServerClient): void;
   /** A request or an answer left: a draining server may be done with this client. */
@@ -101,6 +101,7 @@ export class ServerClient {
   readonly #earlyCancels = new Set<number>();
   #goaway = false;
   #gone: { readonly reason: DisconnectReason; readonly error: Error | undefined } | undefined;
+  #left: AbortController | undefined;
   #reported = false;
   #pumping = false;
   #resumed = false;
@@ -141,6 +142,15 @@ export class ServerClient {
 
   get gone(): boolean {
     return this.#gone !== undefined;
+  }
+
+  /** Aborts when the client leaves. */
+  get leftSignal(): AbortSignal {
+    if (this.#left === undefined) {
+      this.#left = new AbortController();
+      if (this.#gone !== undefined) this.#left.abort(goneError(this.#gone));
+    }
+    return this.#left.signal;
   }
 
   /** Requests on the books. */
@@ -555,6 +565,12 @@ export class ServerClient {
 
   /** Answers a request of this client. False when it had its answer already. */
   answer(request: ServerRequest, response: IpcResponse): boolean {
+    const taken = this.#takeAnswer(request, response);
+    request.done();
+    return taken;
+  }
+
+  #takeAnswer(request: ServerRequest, response: IpcResponse): boolean {
     if (request.answered) {
       // A late answer for a request that was cancelled: its handler is done with the span.
       this.server.counters.droppedAnswers++;
@@ -572,6 +588,19 @@ export class ServerClient {
     else if (response.error !== undefined) this.#answerError(request, response.error);
     else if (response.items !== undefined) this.#answerItems(request, response.items);
     else this.#answerNothing(request);
+    return true;
+  }
+
+  /** Ends a request before its answer came. False when there is nothing to end. */
+  fail(request: ServerRequest, error: IpcError): boolean {
+    if (request.answered || this.#gone !== undefined) return false;
+    this.server.counters.responses++;
+    if (this.#plain === undefined) {
+      this.#endRequest(request, error);
+    } else {
+      this.#closePlain(this.#plain, request, error);
+      request.abort(error);
+    }
     return true;
   }
 
@@ -779,6 +808,7 @@ export class ServerClient {
     this.#open--;
     if (request.booked) this.server.table.delete(request);
     this.#afterProgress();
+    request.done();
   }
 
   #afterProgress(): void {
@@ -889,8 +919,9 @@ export class ServerClient {
     this.#queuedAnswers.clear();
     this.lane.takeUnsent();
     this.server.bookCurrent();
-    const gone = error instanceof IpcError ? error : new PeerGoneError(`The client left: ${reason}`);
-    for (const request of this.#openRequests()) {
+    const gone = goneError(this.#gone);
+    const open = this.#openRequests();
+    for (const request of open) {
       request.markAnswered();
       const rest = request.restIfAny;
       rest?.sender?.stop();
@@ -901,6 +932,8 @@ export class ServerClient {
     }
     for (const message of this.#inbox.takeRequests()) message.release();
     this.#inbox.keepOneWay();
+    for (const request of open) request.done();
+    this.#left?.abort(gone);
     if (this.#inbox.empty) this.#report();
     else this.pump();
   }
@@ -921,6 +954,10 @@ export class ServerClient {
     this.#reported = true;
     this.server.onGone(this, this.#gone.reason, this.#gone.error);
   }
+}
+
+function goneError({ reason, error }: { readonly reason: DisconnectReason; readonly error: Error | undefined }): IpcError {
+  return error instanceof IpcError ? error : new PeerGoneError(`The client left: ${reason}`);
 }
 
 function cancelled(): IpcError {

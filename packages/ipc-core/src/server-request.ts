@@ -1,10 +1,11 @@
 /** One request on its way through a server. */
 import type { Observable } from 'rxjs';
 import type { Frame } from './channel.ts';
-import type { Bytes, IpcRequest } from './contract.ts';
+import type { Bytes, IpcRequest, ShutdownOptions } from './contract.ts';
 import { IpcError, SpanReleasedError } from './errors.ts';
 import type { Extension } from './extension.ts';
 import { expectBytes } from './options.ts';
+import type { Outcome, RequestOrigin } from './request-origin.ts';
 import type { ServerClient } from './server-client.ts';
 import type { StreamReceiver } from './stream-receiver.ts';
 import type { StreamSender } from './stream-sender.ts';
@@ -13,18 +14,22 @@ import type { StreamSender } from './stream-sender.ts';
 const RELEASED = 1;
 const ANSWERED = 2;
 const BOOKED = 4;
+const DONE = 8;
+
+type OnDone = (request: IpcRequest) => void;
 
 /**
  * `clientId` and `requestId` are the only own fields: a spread copies them and nothing else. The state is private; the members
  * that are not in {@link IpcRequest} are for {@link ServerClient} alone.
  */
-export class ServerRequest implements IpcRequest {
+export class ServerRequest implements IpcRequest, RequestOrigin {
   readonly clientId: number;
   readonly requestId: number;
   readonly #client: ServerClient;
   readonly #message: Frame;
   #state = 0;
   #rest: Rest | undefined;
+  #onDone: OnDone | OnDone[] | undefined;
 
   constructor(client: ServerClient, requestId: number, message: Frame) {
     this.clientId = client.clientId;
@@ -72,7 +77,52 @@ export class ServerRequest implements IpcRequest {
     return this.#rest?.input?.items$;
   }
 
+  // ---- as a RequestOrigin ----
+
+  get origin(): RequestOrigin {
+    return this;
+  }
+
+  get clientSignal(): AbortSignal {
+    return this.#client.leftSignal;
+  }
+
+  get ended(): boolean {
+    return this.answered || this.#rest?.aborted !== undefined;
+  }
+
+  answer(response: Outcome): boolean {
+    return this.#client.server.answer({ ...response, clientId: this.clientId, requestId: this.requestId });
+  }
+
+  fail(error: IpcError): boolean {
+    return this.#client.fail(this, error);
+  }
+
+  whenDone(onDone: OnDone): void {
+    const others = this.#onDone;
+    if ((this.#state & DONE) !== 0) onDone(this);
+    else if (others === undefined) this.#onDone = onDone;
+    else if (typeof others === 'function') this.#onDone = [others, onDone];
+    else others.push(onDone);
+  }
+
+  requestShutdown(options?: ShutdownOptions): void {
+    this.#client.server.requestShutdown(options);
+  }
+
   // ---- for ServerClient ----
+
+  /** The pipeline is done with the request. What is told may deliver other requests, so the books must be in order. */
+  done(): void {
+    if ((this.#state & DONE) !== 0) return;
+    this.#state |= DONE;
+    const onDone = this.#onDone;
+    if (onDone === undefined) return;
+    this.#onDone = undefined;
+    if (typeof onDone === 'function') onDone(this);
+    else for (const each of onDone) each(this);
+  }
 
   get client(): ServerClient {
     return this.#client;
