@@ -62,10 +62,16 @@ export function netOptions(
   if (address.kind === 'tcp') return { host: address.host, port: address.port };
   const windows = platform === 'win32';
   if (address.kind === 'pipe' && !windows) {
-    throw new IpcError('ERR_IPC_UNSUPPORTED', `Named pipes exist on Windows only: use a "unix:" address instead of ${address.text}`);
+    throw new IpcError(
+      'ERR_IPC_UNSUPPORTED',
+      `Named pipes exist on Windows only: use a "unix:" address instead of ${address.text}`,
+    );
   }
   if (address.kind === 'unix' && windows) {
-    throw new IpcError('ERR_IPC_UNSUPPORTED', `Node has no Unix sockets on Windows: use a "pipe:" address instead of ${address.text}`);
+    throw new IpcError(
+      'ERR_IPC_UNSUPPORTED',
+      `Node has no Unix sockets on Windows: use a "pipe:" address instead of ${address.text}`,
+    );
   }
   return { path: address.path };
 }

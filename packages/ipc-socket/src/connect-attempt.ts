@@ -68,7 +68,9 @@ export class ConnectAttempt {
     try {
       const { hello: bytes, rest } = await this.#step<ReadHello>((resolve, reject) => {
         gone = () =>
-          reject(new PeerGoneError(`The server on ${this.#address.text} closed the connection instead of saying hello`));
+          reject(
+            new PeerGoneError(`The server on ${this.#address.text} closed the connection instead of saying hello`),
+          );
         take = (chunk) => {
           try {
             const read = reader.push(chunk);

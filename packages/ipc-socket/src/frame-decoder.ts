@@ -215,7 +215,7 @@ export class FrameDecoder {
     const length = body.byteLength;
     if (kind === KIND_CREDIT && id === 0) {
       if (length !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${length}`);
-      this.#sink.credit(readU32(body, 0) );
+      this.#sink.credit(readU32(body, 0));
       return;
     }
     if (kind === KIND_GOAWAY) this.#sink.goaway();

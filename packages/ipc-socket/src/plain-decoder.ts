@@ -163,7 +163,7 @@ export class PlainDecoder implements FrameOwner {
     }
     const { budget, maxMessageBytes, windowBytes } = this.#options;
     if (length > MAX_LENGTH) throw new ProtocolError(`Expected a length of at most ${MAX_LENGTH}, got ${length}`);
-    if (length > maxMessageBytes) throw new MessageTooLargeError(length, maxMessageBytes, 'this side\'s');
+    if (length > maxMessageBytes) throw new MessageTooLargeError(length, maxMessageBytes, "this side's");
     if (budget !== undefined && length > windowBytes / 4) {
       this.#awaited = length;
       this.#reservation = budget.reserve(length, () => this.#wake());

@@ -82,7 +82,10 @@ async function claimName(path: string, bound: string, options: BindOptions): Pro
     if (there === undefined) {
       if (tryLink(bound, path)) return;
     } else if (!there.isSocket()) {
-      throw new IpcError('ERR_IPC_ADDRESS_IN_USE', `Expected a socket or nothing at ${path}, got ${nameOfKind(there)}: it is left alone`);
+      throw new IpcError(
+        'ERR_IPC_ADDRESS_IN_USE',
+        `Expected a socket or nothing at ${path}, got ${nameOfKind(there)}: it is left alone`,
+      );
     } else if (!(await isAlive(path))) {
       removeStale(path, there, join(dirname(bound), STALE_NAME));
     } else if (options.takeOver === undefined) {

@@ -99,5 +99,5 @@ export class SpanFrame implements Frame {
 export function ownBytes(byteLength: number): Bytes {
   // Small ones are zeroed faster than the detour through Buffer takes.
   if (byteLength <= 4096) return new Uint8Array(byteLength);
-  return new Uint8Array(Buffer.allocUnsafeSlow(byteLength).buffer as ArrayBuffer);
+  return new Uint8Array(Buffer.allocUnsafeSlow(byteLength).buffer);
 }

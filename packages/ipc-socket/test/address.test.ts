@@ -77,7 +77,9 @@ describe('addresses', () => {
 
   test("a server's private name must fit as well, and the message shows it", () => {
     const directory = `/${'d'.repeat(95)}`;
-    expect(() => createSocketServer(`${directory}/x`)).toThrow(/private path beside `address` to have at most 107 bytes/);
+    expect(() => createSocketServer(`${directory}/x`)).toThrow(
+      /private path beside `address` to have at most 107 bytes/,
+    );
     expect(() => createSocketClient(`${directory}/x`)).not.toThrow();
   });
 

@@ -1,5 +1,13 @@
-import { chargeOf, isControl, KIND_CREDIT, KIND_GOAWAY, ProtocolError, ReceiveWindow, type Frame } from '@spanwire/ipc-core';
-import fc from 'fast-check';
+import {
+  chargeOf,
+  isControl,
+  KIND_CREDIT,
+  KIND_GOAWAY,
+  ProtocolError,
+  ReceiveWindow,
+  type Frame,
+} from '@spanwire/ipc-core';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FrameDecoder, MAX_BATCH_FRAMES } from '../src/frame-decoder.ts';
 import { concat, cut, digest, encodeFrame, pattern, type WireFrame } from './support/wire.ts';
@@ -86,8 +94,15 @@ const creditFrame = fc.record({
   flags: fc.constant(0),
   payload: fc.uint8Array({ minLength: 4, maxLength: 4 }),
 });
-const anyFrame = fc.oneof({ weight: 6, arbitrary: dataFrame }, { weight: 1, arbitrary: controlFrame }, { weight: 1, arbitrary: creditFrame });
-const chunkSizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20_000 })), { minLength: 1, maxLength: 20 });
+const anyFrame = fc.oneof(
+  { weight: 6, arbitrary: dataFrame },
+  { weight: 1, arbitrary: controlFrame },
+  { weight: 1, arbitrary: creditFrame },
+);
+const chunkSizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20_000 })), {
+  minLength: 1,
+  maxLength: 20,
+});
 
 describe('the decoder of Spanwire frames', () => {
   test('delivers what was encoded, however it is cut into chunks', () => {
@@ -119,7 +134,13 @@ describe('the decoder of Spanwire frames', () => {
 
   test('takes garbage for what the format says, and ends with a protocol error where it says nothing', () => {
     const word = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 0, max: 2 ** 32 - 1 }));
-    const header = fc.tuple(word, fc.oneof(word, fc.integer({ min: 8, max: 15 }).map((kind) => kind * 2 ** 28)));
+    const header = fc.tuple(
+      word,
+      fc.oneof(
+        word,
+        fc.integer({ min: 8, max: 15 }).map((kind) => kind * 2 ** 28),
+      ),
+    );
     const garbage = fc.oneof(
       fc.uint8Array({ maxLength: 3000 }),
       fc.array(fc.tuple(header, fc.uint8Array({ maxLength: 200 })), { maxLength: 30 }).map((parts) =>
@@ -232,7 +253,9 @@ describe('the decoder of Spanwire frames', () => {
   });
 
   test('hands on batches of at most 256 frames, and stops in the middle of a chunk when the channel was closed', () => {
-    const tiny = concat(Array.from({ length: 900 }, (_, id) => encodeFrame({ kind: 0, id, flags: 0, payload: pattern(1) })));
+    const tiny = concat(
+      Array.from({ length: 900 }, (_, id) => encodeFrame({ kind: 0, id, flags: 0, payload: pattern(1) })),
+    );
     const all = setUp();
     all.decoder.push(tiny);
     expect(all.batches).toEqual([MAX_BATCH_FRAMES, MAX_BATCH_FRAMES, MAX_BATCH_FRAMES, 900 - 3 * MAX_BATCH_FRAMES]);

@@ -1,5 +1,12 @@
-import { chargeOf, KIND_REQUEST, MessageTooLargeError, ProtocolError, ReassemblyBudget, type Frame } from '@spanwire/ipc-core';
-import fc from 'fast-check';
+import {
+  chargeOf,
+  KIND_REQUEST,
+  MessageTooLargeError,
+  ProtocolError,
+  ReassemblyBudget,
+  type Frame,
+} from '@spanwire/ipc-core';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PlainDecoder } from '../src/plain-decoder.ts';
 import { concat, cut, digest, encodePlain, pattern } from './support/wire.ts';
@@ -74,7 +81,10 @@ function setUp({ windowBytes = 64 * 1024, release = true, budget }: SetUp = {}) 
 
 const sizesOfMessages = (options: { minLength?: number; maxLength: number }) =>
   fc.array(
-    fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 0, max: 60 }) }, { weight: 1, arbitrary: fc.integer({ min: 60, max: 40_000 }) }),
+    fc.oneof(
+      { weight: 5, arbitrary: fc.integer({ min: 0, max: 60 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 60, max: 40_000 }) },
+    ),
     options,
   );
 const chunkSizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 70_000 })), {

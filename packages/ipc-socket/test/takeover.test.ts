@@ -1,0 +1,184 @@
+import { existsSync, lstatSync, readdirSync, renameSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { dirname } from 'node:path';
+import { decodeHello, encodeHello, type IpcServer } from '@spanwire/ipc-core';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createSocketClient, createSocketServer } from '../src/index.ts';
+import { start } from './support/children.ts';
+import { makePath } from './support/place.ts';
+import { connectRaw, HELLO } from './support/raw.ts';
+import { encodePlain, pattern } from './support/wire.ts';
+
+const text = new TextDecoder();
+const ASK = new Uint8Array(1);
+const CONFIRMATION = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0x90);
+
+function nameServer(path: string, name: string): IpcServer {
+  const server = createSocketServer(path, { handshakeTimeoutMs: 2_000 });
+  onTestFinished(() => server.close());
+  server.respond(() => new TextEncoder().encode(name));
+  return server;
+}
+
+async function ask(path: string): Promise<string> {
+  const client = createSocketClient(path);
+  await client.connect();
+  try {
+    return text.decode(await client.request(ASK));
+  } finally {
+    await client.close();
+  }
+}
+
+describe('taking an address over', () => {
+  test('moves it from a running process to this one, and nobody who connects meanwhile is turned away', async () => {
+    const path = makePath();
+    const old = start('serve.mjs', { address: path, handler: 'name', name: 'old' });
+    expect(await old.next()).toEqual({ listening: `unix:${path}` });
+    const answers: string[] = [];
+    const failures: unknown[] = [];
+    let over = false;
+    const clients = Array.from({ length: 4 }, async () => {
+      do {
+        try {
+          answers.push(await ask(path));
+        } catch (error) {
+          failures.push(error);
+        }
+      } while (!over);
+    });
+    const server = nameServer(path, 'new');
+    await server.listen({ takeover: true });
+    // From here on, everybody gets the new one.
+    expect(await ask(path)).toBe('new');
+    over = true;
+    await Promise.all(clients);
+    // A client of the old server that is told to go away before it has asked may be refused; none finds a dead address.
+    for (const failure of failures) expect(failure).toMatchObject({ code: 'ERR_IPC_REFUSED' });
+    expect(new Set(answers).size).toBeGreaterThan(0);
+    let message: unknown;
+    do message = await old.next();
+    while (!(typeof message === 'object' && message !== null && 'closed' in message));
+    expect(message).toEqual({ closed: true });
+    // The old server is gone, and has left the name alone.
+    expect(await ask(path)).toBe('new');
+    expect(readdirSync(dirname(path))).toEqual(['test.sock']);
+    expect(lstatSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test('lets what runs on the old server finish there', async () => {
+    const path = makePath();
+    const old = createSocketServer(path);
+    onTestFinished(() => old.close());
+    let finish = (): void => {};
+    const running = new Promise<void>((resolve) => {
+      old.respond(async (_clientId, request) => {
+        resolve();
+        await new Promise<void>((done) => (finish = done));
+        return request;
+      });
+    });
+    await old.listen();
+    const client = createSocketClient(path);
+    onTestFinished(() => client.close());
+    await client.connect();
+    const answer = client.request(pattern(9));
+    await running;
+    const server = nameServer(path, 'new');
+    await server.listen({ takeover: true });
+    finish();
+    expect(await answer).toEqual(pattern(9));
+    await old.closed;
+    expect(await ask(path)).toBe('new');
+  });
+
+  test('works over and over, and the last server removes the name', async () => {
+    const path = makePath();
+    let last = nameServer(path, '0');
+    await last.listen({ takeover: true });
+    for (let i = 1; i <= 5; i++) {
+      const next = nameServer(path, String(i));
+      await next.listen({ takeover: true });
+      expect(await ask(path)).toBe(String(i));
+      await last.closed;
+      last = next;
+    }
+    await last.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('is plain listening where nobody listens, and where a server was killed', async () => {
+    const path = makePath();
+    const victim = start('bind-and-wait.mjs', { path });
+    await victim.next();
+    await victim.kill();
+    const server = nameServer(path, 'new');
+    await server.listen({ takeover: true });
+    expect(await ask(path)).toBe('new');
+  });
+
+  test('of a TCP address is ERR_IPC_UNSUPPORTED', async () => {
+    await expect(createSocketServer('tcp:0').listen({ takeover: true })).rejects.toMatchObject({
+      code: 'ERR_IPC_UNSUPPORTED',
+    });
+  });
+
+  test('leaves a server of another kind alone', async () => {
+    const path = makePath();
+    const stranger = createServer((socket) => socket.resume());
+    onTestFinished(() => void stranger.close());
+    stranger.listen(path);
+    await once(stranger, 'listening');
+    const { ino } = lstatSync(path);
+    const server = createSocketServer(path, { handshakeTimeoutMs: 40 });
+    await expect(server.listen({ takeover: true })).rejects.toMatchObject({ code: 'ERR_IPC_TIMEOUT' });
+    expect(lstatSync(path).ino).toBe(ino);
+    expect(readdirSync(dirname(path))).toEqual(['test.sock']);
+  });
+
+  test('is a hello, a hello back, and eight bytes', async () => {
+    const path = makePath();
+    const server = nameServer(path, 'old');
+    await server.listen();
+    const newcomer = await connectRaw(path);
+    newcomer.socket.write(encodeHello({ ...HELLO, takeover: true }));
+    expect(decodeHello(await newcomer.readHello()).refusal).toBeUndefined();
+    // What a newcomer would rename over.
+    renameSync(path, `${path}.moved`);
+    newcomer.socket.write(CONFIRMATION);
+    await newcomer.readToEnd();
+    await server.closed;
+    expect(existsSync(`${path}.moved`)).toBe(true);
+  });
+
+  test.each([
+    ['dies before it confirms', new Uint8Array(0)],
+    ['confirms with something else', pattern(8)],
+  ])('changes nothing when the newcomer %s', async (_what, bytes) => {
+    const path = makePath();
+    const server = nameServer(path, 'old');
+    await server.listen();
+    const newcomer = await connectRaw(path);
+    newcomer.socket.write(encodeHello({ ...HELLO, takeover: true }));
+    await newcomer.readHello();
+    newcomer.socket.end(bytes);
+    await newcomer.readToEnd();
+    expect(await ask(path)).toBe('old');
+    await server.close();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('ends plain peers of the old server in order, with their answers', async () => {
+    const path = makePath();
+    const old = nameServer(path, 'old');
+    await old.listen();
+    const running = await connectRaw(path);
+    running.socket.write(encodePlain(ASK));
+    expect(text.decode(await running.readPlain())).toBe('old');
+    const server = nameServer(path, 'new');
+    await server.listen({ takeover: true });
+    expect(await running.readToEnd()).toEqual(new Uint8Array(0));
+    expect(await ask(path)).toBe('new');
+  });
+});
