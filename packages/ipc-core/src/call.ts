@@ -62,7 +62,8 @@ export abstract class Call implements LaneEntry {
 
   get extension(): Uint8Array | undefined {
     const limits = this.#limits;
-    if (limits === undefined) return undefined;
+    // Plain framing has none: there a timeout is the client's own.
+    if (limits === undefined || this.connection?.plain === true) return undefined;
     const { deadlineAt } = limits;
     const { metadata } = limits.options;
     if (metadata === undefined && deadlineAt === undefined) return undefined;

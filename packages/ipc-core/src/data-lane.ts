@@ -92,13 +92,14 @@ export class DataLane {
           this.#queuedBytes -= entry.payload.length;
           continue;
         }
-        if ((entry.extension?.length ?? 0) + entry.payload.length > this.#fragmentBytes) {
+        const extension = entry.extension;
+        if ((extension?.length ?? 0) + entry.payload.length > this.#fragmentBytes) {
           this.#queue.shift();
           this.#current = entry;
           this.#offset = -1;
           continue;
         }
-        if (!this.#sendWhole(entry)) return;
+        if (!this.#sendWhole(entry, extension)) return;
         this.#queue.shift();
         this.#queuedBytes -= entry.payload.length;
         entry.sent();
@@ -142,16 +143,16 @@ export class DataLane {
     return unsent;
   }
 
-  #sendWhole(entry: LaneEntry): boolean {
-    const extension = entry.extension;
+  #sendWhole(entry: LaneEntry, extension: Uint8Array | undefined): boolean {
     if (extension === undefined) return this.#channel.trySend('data', entry.kind, entry.id, 0, entry.payload);
     return this.#channel.trySend('data', entry.kind, entry.id, FLAG_EXTENSION, concat(extension, entry.payload));
   }
 
   /** False when the channel has no room now. */
   #sendFragments(entry: LaneEntry): boolean {
-    const { kind, id, payload, extension } = entry;
+    const { kind, id, payload } = entry;
     if (this.#offset < 0) {
+      const extension = entry.extension;
       // The opening fragment has the total and the extension alone, so that the payload is never copied to be sent.
       const opening = new Uint8Array(TOTAL_BYTES);
       new DataView(opening.buffer).setUint32(0, payload.length, true);
