@@ -21,7 +21,8 @@ export interface RequestOrigin {
    * ended and is released, or its client left. At once when that was before. It must not throw.
    */
   whenDone(onDone: (request: IpcRequest) => void): void;
-  requestShutdown(options?: ShutdownOptions): void;
+  /** The server that the request came to. */
+  readonly server: { requestShutdown(options?: ShutdownOptions): void };
 }
 
 /** An answer without its ids. */

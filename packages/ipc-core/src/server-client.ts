@@ -625,6 +625,7 @@ export class ServerClient {
     // An echo keeps the request until it is out; all else is copied, since the caller may reuse it.
     const holdsSpan = isPartOf(data, request);
     const payload = holdsSpan ? data : data.slice();
+    if (holdsSpan) request.hold();
     this.#markAnswered(request);
     if (!holdsSpan) request.release();
     this.#queueAnswer(new AnswerEntry(this, KIND_RESPONSE, request.wireId, payload, holdsSpan ? request : undefined));
@@ -638,12 +639,14 @@ export class ServerClient {
       return;
     }
     const holdsSpan = isPartOf(data, request);
-    if (!holdsSpan) request.release();
+    const payload = holdsSpan ? data : data.slice();
+    if (holdsSpan) request.hold();
+    else request.release();
     order.settle(request, {
       type: 'data',
-      payload: holdsSpan ? data : data.slice(),
+      payload,
       onSent: () => {
-        request.release();
+        request.letGo();
         this.#afterProgress();
       },
     });
@@ -748,7 +751,7 @@ export class ServerClient {
   /** A queued answer is out. */
   onAnswerSent(entry: AnswerEntry): void {
     if (this.#queuedAnswers.get(entry.id) === entry) this.#queuedAnswers.delete(entry.id);
-    entry.request?.release();
+    entry.request?.letGo();
     this.#afterProgress();
   }
 
@@ -757,7 +760,7 @@ export class ServerClient {
     this.#queuedAnswers.delete(entry.id);
     const partial = this.lane.isSending(entry);
     if (!this.lane.remove(entry)) this.lane.abandon(entry);
-    entry.request?.release();
+    entry.request?.letGo();
     const terminal = new AnswerEntry(this, KIND_ERROR, entry.id, encodeOwnError(error), undefined);
     // After a part of a message only its rest or its error may follow.
     if (partial) this.lane.pushFirst(terminal);
@@ -927,7 +930,7 @@ export class ServerClient {
       rest?.sender?.stop();
       rest?.input?.fail(gone);
       request.abort(gone);
-      request.release();
+      request.letGo();
       this.#forget(request);
     }
     for (const message of this.#inbox.takeRequests()) message.release();
@@ -956,7 +959,13 @@ export class ServerClient {
   }
 }
 
-function goneError({ reason, error }: { readonly reason: DisconnectReason; readonly error: Error | undefined }): IpcError {
+function goneError({
+  reason,
+  error,
+}: {
+  readonly reason: DisconnectReason;
+  readonly error: Error | undefined;
+}): IpcError {
   return error instanceof IpcError ? error : new PeerGoneError(`The client left: ${reason}`);
 }
 

@@ -15,6 +15,7 @@ const RELEASED = 1;
 const ANSWERED = 2;
 const BOOKED = 4;
 const DONE = 8;
+const HELD = 16;
 
 type OnDone = (request: IpcRequest) => void;
 
@@ -44,7 +45,7 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
   }
 
   release(): void {
-    if ((this.#state & RELEASED) !== 0) return;
+    if ((this.#state & (RELEASED | HELD)) !== 0) return;
     this.#state |= RELEASED;
     this.#message.release();
     this.#client.onReleased(this, this.#message);
@@ -107,11 +108,21 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
     else others.push(onDone);
   }
 
-  requestShutdown(options?: ShutdownOptions): void {
-    this.#client.server.requestShutdown(options);
+  get server(): { requestShutdown(options?: ShutdownOptions): void } {
+    return this.#client.server;
   }
 
   // ---- for ServerClient ----
+
+  /** The span is on its way out as the answer: until {@link letGo}, `release()` must not give it back. */
+  hold(): void {
+    this.#state |= HELD;
+  }
+
+  letGo(): void {
+    this.#state &= ~HELD;
+    this.release();
+  }
 
   /** The pipeline is done with the request. What is told may deliver other requests, so the books must be in order. */
   done(): void {
