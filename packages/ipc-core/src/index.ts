@@ -30,7 +30,19 @@ export {
   PROTOCOL_VERSION,
   refusalHello,
 } from './hello.ts';
+export {
+  expectFunction,
+  helloOfClient,
+  helloOfServer,
+  integerIn,
+  oneOf,
+  resolveClientOptions,
+  resolveServerOptions,
+  show,
+} from './options.ts';
 export { originOf, type Outcome, type RequestOrigin } from './request-origin.ts';
+export { Assembler, type Assembly, type AssemblyHost } from './assembler.ts';
+export { DataLane, type LaneEntry } from './data-lane.ts';
 export { Deque } from './deque.ts';
 export { ReceiveWindow, SendWindow } from './window.ts';
 export { ReassemblyBudget, type Reservation } from './reassembly-budget.ts';

@@ -14,6 +14,7 @@ import { openChannel, type Framing } from './client-handshake.ts';
 import { expectPrivatePathFits } from './socket-file.ts';
 import { SocketListener } from './socket-listener.ts';
 
+export { acceptChannelOn, openChannelOn } from './adopt.ts';
 export type { Framing } from './client-handshake.ts';
 export { SocketListener } from './socket-listener.ts';
 
