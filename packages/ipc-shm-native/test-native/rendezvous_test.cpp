@@ -119,6 +119,7 @@ TEST("a name whose server was killed is taken over; one that answers is not") {
     auto published = second->publish(publish_mode::claim);
     CHECK(!published);
     CHECK_EQ(published.error().code, EADDRINUSE);
+    CHECK_EQ(listener::bind(path, 0600).error().code, EBUSY); // two at once never share the private directory
   }
   CHECK(connect_to(path, 0));
   kill(child, SIGKILL);
@@ -200,11 +201,11 @@ TEST("a path that a socket address cannot hold is refused instead of cut") {
 TEST("one holder at a time has the lock of an address, however the path is spelled; waiters see it end") {
   const temporary_directory directory;
   const std::string path = directory.name("a.sock");
-  auto first = address_lock::try_acquire(path);
+  auto first = address_lock::acquire(path, 0);
   CHECK(first && first->has_value());
-  auto second = address_lock::try_acquire(directory.path + "/../" + directory.path.substr(5) + "/./a.sock");
+  auto second = address_lock::acquire(directory.path + "/../" + directory.path.substr(5) + "/./a.sock", 0);
   CHECK(second && !second->has_value());
-  auto other = address_lock::try_acquire(directory.name("b.sock"));
+  auto other = address_lock::acquire(directory.name("b.sock"), 0);
   CHECK(other && other->has_value());
   auto name = address_lock::name_for(path);
   CHECK(name);
@@ -214,7 +215,7 @@ TEST("one holder at a time has the lock of an address, however the path is spell
   CHECK_EQ(poll(&waiting, 1, 0), 0);
   first->reset();
   CHECK_EQ(poll(&waiting, 1, -1), 1);
-  auto third = address_lock::try_acquire(path);
+  auto third = address_lock::acquire(path, 0);
   CHECK(third && third->has_value());
 }
 
@@ -237,26 +238,24 @@ TEST("eight processes that claim one address at once leave exactly one winner, w
         if (read(start[0], &byte, 1) != 0) return 3;
         char outcome = 'l';
         listener mine;
-        auto lock = address_lock::try_acquire(path);
-        while (lock && !lock->has_value()) {
+        auto made = listener::bind(path, 0600);
+        while (!made && made.error().code == EBUSY) {
           auto name = address_lock::name_for(path);
           if (auto waiter = connect_to(*name, 0)) {
             pollfd waiting{waiter->get(), POLLIN, 0};
             (void)poll(&waiting, 1, -1);
           }
-          lock = address_lock::try_acquire(path);
+          made = listener::bind(path, 0600);
         }
-        if (auto made = listener::bind(path, 0600)) {
-          mine = std::move(*made);
-          if (auto published = mine.publish(publish_mode::claim)) {
-            outcome = 'w';
-          } else if (published.error().code != EADDRINUSE) {
-            outcome = 'e';
-          }
-        } else {
+        if (!made) {
           outcome = 'e';
+        } else if (auto published = made->publish(publish_mode::claim)) {
+          outcome = 'w';
+          mine = std::move(*made);
+        } else {
+          if (published.error().code != EADDRINUSE) outcome = 'e';
+          made->close();
         }
-        lock->reset();
         if (write(report[1], &outcome, 1) != 1) return 4;
         if (read(hold[0], &byte, 1) != 0) return 5; // nobody leaves before all have tried
         return 0;

@@ -17,9 +17,9 @@ inline constexpr std::size_t max_socket_path_bytes = 107;
 // namespace: it leaves no file, and ends with its process.
 class address_lock {
  public:
-  // Empty when someone else holds it. Does not wait: to wait, connect to `name_for(path)`; that connection ends when
-  // the holder is done.
-  [[nodiscard]] static result<std::optional<address_lock>> try_acquire(const std::string& path) noexcept;
+  // Empty when someone else still holds it after `wait_ms`; 0 does not wait. To wait without blocking, connect to
+  // `name_for(path)`: that connection ends when the holder is done.
+  [[nodiscard]] static result<std::optional<address_lock>> acquire(const std::string& path, int wait_ms) noexcept;
 
   // The name of the lock of that address, with its leading zero byte: acceptable to `connect_to`.
   [[nodiscard]] static result<std::string> name_for(const std::string& path) noexcept;
@@ -36,9 +36,10 @@ enum class publish_mode : unsigned char {
 };
 
 // A listening socket. It is bound inside a private directory, where nobody can connect before its mode is set, and
-// appears under its final name by `publish`. Both steps, and the lock around them, belong together.
+// appears under its final name by `publish`. From the one to the other it holds the lock of its address.
 class listener {
  public:
+  // EBUSY: someone else holds the lock of the address just now. Does not wait.
   [[nodiscard]] static result<listener> bind(const std::string& path, unsigned mode) noexcept;
 
   [[nodiscard]] result<void> publish(publish_mode mode) noexcept;
@@ -51,7 +52,8 @@ class listener {
   };
   [[nodiscard]] result<accepted> accept() noexcept;
 
-  // Removes the name, if it is still this socket's, then closes. A successor's name is left alone.
+  // Removes the name, if it is still this socket's, then closes. A successor's name is left alone. Blocks for a
+  // quarter of a second at most, when a newcomer is just claiming the address.
   void close() noexcept;
 
   [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
@@ -59,6 +61,7 @@ class listener {
   listener() noexcept = default;
   listener(listener&&) noexcept = default;
   listener& operator=(listener&& other) noexcept {
+    std::swap(lock_, other.lock_);
     std::swap(socket_, other.socket_);
     std::swap(spare_, other.spare_);
     std::swap(path_, other.path_);
@@ -72,11 +75,13 @@ class listener {
  private:
   [[nodiscard]] result<void> claim_name() noexcept;
   void remove_private_name() noexcept;
+  void remove_name() noexcept;
 
+  std::optional<address_lock> lock_;
   unique_descriptor socket_;
   unique_descriptor spare_; // given up for a moment to refuse a connection when there are no descriptors left
   std::string path_;
-  std::string private_directory_; // empty once published
+  std::string private_directory_; // set while this holds the lock
   unsigned long long device_ = 0;
   unsigned long long inode_ = 0;
 };

@@ -3,6 +3,7 @@
 #include "rendezvous.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -16,6 +17,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "cpu.hpp"
 
 namespace spanwire::platform {
 
@@ -89,27 +92,39 @@ result<std::string> address_lock::name_for(const std::string& path) noexcept {
   return name;
 }
 
-result<std::optional<address_lock>> address_lock::try_acquire(const std::string& path) noexcept {
+result<std::optional<address_lock>> address_lock::acquire(const std::string& path, int wait_ms) noexcept {
   auto name = name_for(path);
   if (!name) return name.error();
   auto where = address::of(*name);
   if (!where) return where.error();
-  unique_descriptor socket = new_socket();
-  if (!socket) return failure{"socket", errno};
-  if (::bind(socket.get(), where->get(), where->length) != 0) {
-    if (errno == EADDRINUSE) return std::optional<address_lock>{};
-    return failure{"bind", errno};
+  const std::int64_t deadline_ns = wait_ms == 0 ? 0 : now_ns() + std::int64_t{wait_ms} * 1'000'000;
+  for (;;) {
+    unique_descriptor socket = new_socket();
+    if (!socket) return failure{"socket", errno};
+    if (::bind(socket.get(), where->get(), where->length) == 0) {
+      // Those who wait for the lock connect, and are disconnected when this socket closes.
+      if (listen(socket.get(), SOMAXCONN) != 0) return failure{"listen", errno};
+      return std::optional{address_lock{std::move(socket)}};
+    }
+    if (errno != EADDRINUSE) return failure{"bind", errno};
+    const std::int64_t left_ns = wait_ms == 0 ? 0 : deadline_ns - now_ns();
+    if (left_ns <= 0) return std::optional<address_lock>{};
+    if (auto waiter = connect_to(*name, 0)) {
+      pollfd waiting{waiter->get(), POLLIN, 0};
+      (void)poll(&waiting, 1, static_cast<int>(left_ns / 1'000'000) + 1);
+    }
   }
-  // Those who wait for the lock connect, and are disconnected when this socket closes.
-  if (listen(socket.get(), SOMAXCONN) != 0) return failure{"listen", errno};
-  return std::optional{address_lock{std::move(socket)}};
 }
 
 // ---- the listening socket ----
 
 result<listener> listener::bind(const std::string& path, unsigned mode) noexcept {
   if (auto final_name = address::of(path); !final_name) return final_name.error();
+  auto lock = address_lock::acquire(path, 0);
+  if (!lock) return lock.error();
+  if (!lock->has_value()) return failure{"address lock", EBUSY};
   listener made;
+  made.lock_ = std::move(*lock);
   made.path_ = path;
   const std::string directory = directory_of(path) + "/." + base_of(path) + '~';
   const std::string private_name = directory + "/s";
@@ -146,6 +161,7 @@ result<void> listener::publish(publish_mode mode) noexcept {
     return claimed;
   }
   remove_private_name();
+  lock_.reset();
   return {};
 }
 
@@ -200,18 +216,27 @@ result<listener::accepted> listener::accept() noexcept {
 }
 
 void listener::close() noexcept {
-  if (!socket_) return;
-  remove_private_name();
-  // Under the lock, so that a name that a newcomer just put there is not taken for this one. When a newcomer holds the
-  // lock, it sees to the name: after this close it is stale.
-  if (auto lock = address_lock::try_acquire(path_); lock && lock->has_value()) {
-    struct stat info {};
-    if (lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
-      (void)unlink(path_.c_str());
-    }
+  if (lock_) {
+    remove_private_name(); // never published
+  } else if (socket_) {
+    remove_name();
   }
   socket_.reset();
   spare_.reset();
+  lock_.reset();
+}
+
+// Under the lock, so that a name that a newcomer just put there is not taken for this one. A newcomer that holds the
+// lock for long takes this address over, and sees to the name.
+void listener::remove_name() noexcept {
+  constexpr int patience_ms = 250;
+  auto lock = address_lock::acquire(path_, patience_ms);
+  if (!lock || !lock->has_value()) return;
+  struct stat info {};
+  if (lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
+    (void)unlink(path_.c_str());
+  }
+  socket_.reset(); // before the lock: who gets it next finds neither the name nor an answer
 }
 
 // ---- connections ----

@@ -56,7 +56,7 @@ result<unsigned> poller::wait(std::span<ready>, int) noexcept {
 result<std::string> address_lock::name_for(const std::string&) noexcept {
   return unsupported;
 }
-result<std::optional<address_lock>> address_lock::try_acquire(const std::string&) noexcept {
+result<std::optional<address_lock>> address_lock::acquire(const std::string&, int) noexcept {
   return unsupported;
 }
 result<listener> listener::bind(const std::string&, unsigned) noexcept {

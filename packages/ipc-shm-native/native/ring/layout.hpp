@@ -109,7 +109,7 @@ struct consumer_line {
 struct side_line {
   u32 waiting_data;  // 1: asleep, ring the doorbell after publishing
   u32 waiting_space; // 1: asleep for want of room, ring the doorbell after releasing
-  u32 cpu;           // where this side ran last; a hint
+  u32 cpu;           // where this side ran last, plus one; 0: it does not say. A hint
   u32 reserved[29];
 };
 

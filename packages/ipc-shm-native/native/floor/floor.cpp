@@ -1,0 +1,235 @@
+// The floor under every figure of the benchmarks: what two native processes reach on this machine at this moment, with
+// the same rings and nothing above them. Prints one line of JSON.
+//
+//   floor [--rounds N] [--cpus A,B]     default: 200000 rounds, CPUs as the scheduler likes
+//
+//   ringRoundTripNs     64 bytes there and back through the request and response ring, both sides spinning
+//   eventfdRoundTripNs  a wake-up there and back with two eventfds, both sides sleeping, back to back
+//   eventfdColdNs       the same, once every 10 ms
+//   memcpyGBs           copying 1 MiB from buffer to buffer (8 MiB of each in turn), read and write counted once
+#if defined(__linux__)
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../platform/cpu.hpp"
+#include "../platform/memory.hpp"
+
+namespace {
+
+using namespace spanwire;
+using ring::consumer;
+using ring::producer;
+using ring::u32;
+
+struct options {
+  u32 rounds = 200'000;
+  int cpus[2] = {-1, -1};
+};
+
+struct percentiles {
+  double p50;
+  double p99;
+};
+
+percentiles of(std::vector<std::int64_t>& samples, double divisor) {
+  std::sort(samples.begin(), samples.end());
+  const auto at = [&](double share) {
+    return static_cast<double>(samples[static_cast<std::size_t>(share * static_cast<double>(samples.size() - 1))]) /
+           divisor;
+  };
+  return {at(0.5), at(0.99)};
+}
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "floor: %s failed\n", what);
+  std::exit(1);
+}
+
+void pin(int cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) fail("sched_setaffinity");
+}
+
+// Runs `child` in another process, which ends with this one.
+template <typename Child>
+pid_t start(const options& wanted, Child child) {
+  const pid_t made = fork();
+  if (made < 0) fail("fork");
+  if (made != 0) {
+    pin(wanted.cpus[0]);
+    return made;
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  pin(wanted.cpus[1]);
+  child();
+  _exit(0);
+}
+
+void stop(pid_t child) {
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+// Never sleeps, but lets the other one run when both are on one CPU.
+void take_one(consumer& in, ring::record& out, std::byte* copy) {
+  for (u32 spins = 0; !in.refresh(); ++spins) {
+    if (spins % 4096 == 4095) {
+      platform::yield_cpu();
+    } else {
+      platform::relax();
+    }
+  }
+  if (!in.take(out)) fail("take");
+  std::memcpy(copy, in.payload(out), out.length());
+  in.release_all();
+}
+
+void send_one(producer& out, const std::byte* bytes) {
+  std::byte* const payload = out.try_claim(64);
+  if (payload == nullptr) fail("claim");
+  std::memcpy(payload, bytes, 64);
+  out.publish(64, 1);
+}
+
+percentiles ring_round_trip(const options& wanted) {
+  auto made = platform::create_segment({0, 1 << 20, 1 << 20});
+  if (!made) fail(made.error().operation);
+  const auto side = [&](ring::role which) {
+    return ring::endpoint::of(made->memory.base(), made->where, which);
+  };
+  const pid_t child = start(wanted, [&] {
+    const auto server = side(ring::role::server);
+    consumer in{server.data_in};
+    producer out{server.data_out};
+    std::byte bytes[64];
+    for (ring::record found{};;) {
+      take_one(in, found, bytes);
+      send_one(out, bytes);
+    }
+  });
+  const auto client = side(ring::role::client);
+  consumer in{client.data_in};
+  producer out{client.data_out};
+  std::byte bytes[64]{};
+  constexpr u32 batch = 16; // reading the clock costs about a quarter of a round trip
+  std::vector<std::int64_t> samples;
+  const u32 warm_up = wanted.rounds / 10;
+  ring::record found{};
+  for (u32 i = 0; i < wanted.rounds + warm_up; i += batch) {
+    const auto begin = platform::now_ns();
+    for (u32 j = 0; j < batch; ++j) {
+      send_one(out, bytes);
+      take_one(in, found, bytes);
+    }
+    if (i >= warm_up) samples.push_back(platform::now_ns() - begin);
+  }
+  stop(child);
+  return of(samples, batch);
+}
+
+void wait_for(int descriptor) {
+  pollfd waiting{descriptor, POLLIN, 0};
+  (void)poll(&waiting, 1, -1);
+  eventfd_t count = 0;
+  if (eventfd_read(descriptor, &count) != 0) fail("eventfd_read");
+}
+
+percentiles eventfd_round_trip(const options& wanted, u32 rounds, long pause_ms) {
+  const int there = eventfd(0, EFD_CLOEXEC);
+  const int back = eventfd(0, EFD_CLOEXEC);
+  if (there < 0 || back < 0) fail("eventfd");
+  const pid_t child = start(wanted, [&] {
+    for (;;) {
+      wait_for(there);
+      eventfd_write(back, 1);
+    }
+  });
+  std::vector<std::int64_t> samples;
+  for (u32 i = 0; i < rounds; ++i) {
+    if (pause_ms > 0) {
+      const timespec pause{0, pause_ms * 1'000'000};
+      nanosleep(&pause, nullptr);
+    }
+    const auto begin = platform::now_ns();
+    eventfd_write(there, 1);
+    wait_for(back);
+    samples.push_back(platform::now_ns() - begin);
+  }
+  stop(child);
+  close(there);
+  close(back);
+  return of(samples, 1);
+}
+
+double memcpy_gb_per_s() {
+  constexpr std::size_t message = 1 << 20;
+  constexpr std::size_t ring = 8 << 20;
+  std::vector<std::byte> from(ring, std::byte{1});
+  std::vector<std::byte> to(ring, std::byte{2});
+  std::vector<std::int64_t> samples;
+  for (u32 i = 0; i < 400; ++i) {
+    const std::size_t at = i * message % ring;
+    const auto begin = platform::now_ns();
+    std::memcpy(to.data() + at, from.data() + at, message);
+    asm volatile("" ::"r"(to.data()) : "memory"); // the copy must really happen
+    samples.push_back(platform::now_ns() - begin);
+  }
+  return static_cast<double>(message) / of(samples, 1).p50;
+}
+
+options parse(int argc, char** argv) {
+  options wanted;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string name = argv[i];
+    if (name == "--rounds") {
+      wanted.rounds = static_cast<u32>(std::strtoul(argv[i + 1], nullptr, 10));
+    } else if (name == "--cpus") {
+      if (std::sscanf(argv[i + 1], "%d,%d", &wanted.cpus[0], &wanted.cpus[1]) != 2) fail("--cpus A,B");
+    } else {
+      fail(argv[i]);
+    }
+  }
+  if (wanted.rounds < 16) fail("--rounds below 16");
+  return wanted;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const options wanted = parse(argc, argv);
+  const percentiles ring_trip = ring_round_trip(wanted);
+  const percentiles eventfd_trip = eventfd_round_trip(wanted, std::min(wanted.rounds, 20'000u), 0);
+  const percentiles cold_trip = eventfd_round_trip(wanted, 50, 10);
+  std::printf("{\"ringRoundTripNs\":{\"p50\":%.1f,\"p99\":%.1f},\"eventfdRoundTripNs\":{\"p50\":%.0f,\"p99\":%.0f},"
+              "\"eventfdColdNs\":{\"p50\":%.0f,\"p99\":%.0f},\"memcpyGBs\":%.1f}\n",
+              ring_trip.p50, ring_trip.p99, eventfd_trip.p50, eventfd_trip.p99, cold_trip.p50, cold_trip.p99,
+              memcpy_gb_per_s());
+}
+
+#else
+
+#include <cstdio>
+
+int main() {
+  std::fprintf(stderr, "floor: measured on Linux only\n");
+  return 1;
+}
+
+#endif
