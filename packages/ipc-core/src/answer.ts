@@ -162,6 +162,7 @@ function isThenable(output: HandlerOutput | Promise<HandlerOutput>): output is P
   return (
     !(output instanceof Uint8Array) &&
     typeof output === 'object' &&
+    output !== null &&
     'then' in output &&
     typeof output.then === 'function'
   );

@@ -102,7 +102,7 @@ export class Assembly {
 
   #place(fragment: Frame, offset: number): void {
     // Not zeroed: only whole messages leave, so no byte of it is ever seen before it was received.
-    const bytes = (this.#bytes ??= Buffer.allocUnsafeSlow(this.totalBytes));
+    const bytes = (this.#bytes ??= new Uint8Array(Buffer.allocUnsafeSlow(this.totalBytes).buffer));
     const payload = fragment.payload;
     bytes.set(offset === 0 ? payload : payload.subarray(offset), this.#filled);
     this.#filled += payload.byteLength - offset;

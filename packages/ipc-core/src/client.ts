@@ -1,5 +1,6 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
 import { Observable, ReplaySubject, Subject } from 'rxjs';
+import { copyOf } from './bytes.ts';
 import { ExchangeCall, OneWayCall, RequestCall, StreamCall, type Call, type CallOwner } from './call.ts';
 import type { Connect } from './channel.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
@@ -176,7 +177,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     }
     if (connection.lane.trySend(KIND_ONE_WAY, 0, data)) return true;
     // A message that never fits one frame is taken when nobody waits; of it a copy goes out as room comes.
-    if (!connection.lane.idle || data.length * 4 <= connection.channel.capacityBytes) return false;
+    if (!connection.lane.idle || data.length <= connection.lane.pieceBytes) return false;
     this.#submit(new OneWayCall(this, data, ignore, ignore), undefined);
     return true;
   }
@@ -256,7 +257,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     if (options === undefined && connection.trySend(call)) return;
     connection.push(call);
     // What could not leave at once is copied: the caller may reuse its bytes.
-    if (!call.settled && call.payload.length > 0) call.payload = call.payload.slice();
+    if (!call.settled && call.payload.length > 0) call.payload = copyOf(call.payload);
   }
 
   #waitForConnection(call: Call): void {
@@ -265,7 +266,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     else if (this.#state === 'idle') {
       call.fail(new IpcError('ERR_IPC_CLOSED', 'Expected a client that is connected, got one before connect()'));
     } else {
-      call.payload = call.payload.slice();
+      call.payload = copyOf(call.payload);
       this.#waiting.push(call);
     }
   }

@@ -23,8 +23,9 @@ export interface LaneEntry {
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 export class DataLane {
+  /** The largest payload that goes out in one piece. */
+  readonly pieceBytes: number;
   readonly #channel: Channel;
-  readonly #fragmentBytes: number;
   readonly #queue = new Deque<LaneEntry>();
   /** The entry whose fragments are going out; its `begin` has been called. */
   #current: LaneEntry | undefined;
@@ -36,7 +37,7 @@ export class DataLane {
   constructor(channel: Channel) {
     this.#channel = channel;
     // Plain channels know no fragments: there a frame is a whole message, up to the capacity.
-    this.#fragmentBytes =
+    this.pieceBytes =
       channel.framing === 'plain' ? channel.capacityBytes : Math.max(8, Math.floor(channel.capacityBytes / 4) & ~7);
   }
 
@@ -55,7 +56,7 @@ export class DataLane {
     return (
       this.#current === undefined &&
       this.#queue.length === 0 &&
-      payload.length <= this.#fragmentBytes &&
+      payload.length <= this.pieceBytes &&
       this.#channel.trySend('data', kind, id, 0, payload)
     );
   }
@@ -93,7 +94,7 @@ export class DataLane {
           continue;
         }
         const extension = entry.extension;
-        if ((extension?.length ?? 0) + entry.payload.length > this.#fragmentBytes) {
+        if ((extension?.length ?? 0) + entry.payload.length > this.pieceBytes) {
           this.#queue.shift();
           this.#current = entry;
           this.#offset = -1;
@@ -161,7 +162,7 @@ export class DataLane {
       this.#offset = 0;
     }
     while (this.#current === entry) {
-      const end = Math.min(this.#offset + this.#fragmentBytes, payload.length);
+      const end = Math.min(this.#offset + this.pieceBytes, payload.length);
       const last = end === payload.length;
       const piece = payload.subarray(this.#offset, end);
       if (!this.#channel.trySend('data', kind, id, last ? 0 : FLAG_MORE, piece)) return false;

@@ -1,16 +1,18 @@
 /** The payload of an error frame: UTF-8 JSON `{ name, message, code }`, never a stack. */
 import { IpcError, isIpcErrorCode, RemoteError } from './errors.ts';
 
-/** Longer messages are cut: an error must always fit. */
+/** Longer ones are cut. */
 const MAX_MESSAGE_CHARACTERS = 8192;
 const MAX_NAME_CHARACTERS = 256;
+/** What the smallest window passes in one piece. */
+const ALWAYS_FITS_BYTES = 2040;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
 
-/** Encodes what a handler threw. */
-export function encodeFailure(error: unknown): Uint8Array {
-  return encode(describe(error));
+/** Encodes what a handler threw, in at most `maxBytes`: an error goes out in one piece, so it is cut to fit. */
+export function encodeFailure(error: unknown, maxBytes: number): Uint8Array {
+  return encode(describe(error), maxBytes);
 }
 
 /**
@@ -18,7 +20,7 @@ export function encodeFailure(error: unknown): Uint8Array {
  * it got elsewhere, and that one must not be taken for ours.
  */
 export function encodeOwnError(error: IpcError): Uint8Array {
-  return encode({ ...describe(error), by: 'spanwire' });
+  return encode({ ...describe(error), by: 'spanwire' }, ALWAYS_FITS_BYTES);
 }
 
 /** The error that an error frame's payload stands for: a {@link RemoteError}, or an {@link IpcError} of Spanwire's own. */
@@ -68,12 +70,20 @@ function describe(error: unknown): Failure {
   }
 }
 
-function encode(failure: Failure): Uint8Array {
-  return utf8.encode(
-    JSON.stringify({
+function encode(failure: Failure, maxBytes: number): Uint8Array {
+  let nameCharacters = MAX_NAME_CHARACTERS;
+  let messageCharacters = MAX_MESSAGE_CHARACTERS;
+  for (;;) {
+    const cut = {
       ...failure,
-      name: failure.name.slice(0, MAX_NAME_CHARACTERS),
-      message: failure.message.slice(0, MAX_MESSAGE_CHARACTERS),
-    }),
-  );
+      name: failure.name.slice(0, nameCharacters),
+      message: failure.message.slice(0, messageCharacters),
+    };
+    if (failure.code !== undefined) cut.code = failure.code.slice(0, nameCharacters);
+    const bytes = utf8.encode(JSON.stringify(cut));
+    // A character may take one byte or six, so what fits is found by trying.
+    if (bytes.length <= maxBytes || nameCharacters === 0) return bytes;
+    if (messageCharacters > 0) messageCharacters >>= 1;
+    else nameCharacters >>= 1;
+  }
 }

@@ -47,4 +47,4 @@ export { Deque } from './deque.ts';
 export { ReceiveWindow, SendWindow } from './window.ts';
 export { ReassemblyBudget, type Reservation } from './reassembly-budget.ts';
 export type { ClientContext, MakeConnect, MakeListener, ServerContext } from './transport.ts';
-export { createMemoryClient, createMemoryServer, type MemoryClientOptions } from './memory.ts';
+export { createMemoryClient, createMemoryServer, memoryConnect, type MemoryClientOptions } from './memory.ts';

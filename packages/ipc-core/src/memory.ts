@@ -2,6 +2,7 @@
  * The transport inside one process: server and client exchange frames by copy, with the same windows as between processes. For tests,
  * examples, and programs that may be split later.
  */
+import { copyOf } from './bytes.ts';
 import type { Channel, Connect, Frame, Lane, Listener } from './channel.ts';
 import { createClient } from './client.ts';
 import type { DisconnectReason, IpcClient, IpcServer, PeerInfo } from './contract.ts';
@@ -12,7 +13,7 @@ import { PROTOCOL_VERSION } from './hello.ts';
 import type { ClientOptions, ServerOptions } from './options.ts';
 import { show } from './options.ts';
 import { createServer } from './server.ts';
-import type { ClientContext, ServerContext } from './transport.ts';
+import type { ClientContext, MakeConnect, ServerContext } from './transport.ts';
 import { ReceiveWindow, SendWindow } from './window.ts';
 
 /** Frames per `onFrames`. */
@@ -40,7 +41,13 @@ export function createMemoryServer(name: string, options?: ServerOptions): IpcSe
 /** A client of {@link createMemoryServer} in the same process. */
 export function createMemoryClient(name: string, options?: MemoryClientOptions): IpcClient {
   expectName(name);
-  return createClient((context) => connectTo(name, context), options);
+  return createClient(memoryConnect(name), options);
+}
+
+/** How channels are opened, without a client on top: for protocols of your own. */
+export function memoryConnect(name: string): MakeConnect {
+  expectName(name);
+  return (context) => connectTo(name, context);
 }
 
 function expectName(name: unknown): void {
@@ -107,7 +114,7 @@ class MemoryFrame implements Frame {
   readonly payload: Uint8Array<ArrayBuffer>;
   readonly owned = true;
   readonly lane: Lane;
-  #window: ReceiveWindow | undefined;
+  #receiver: MemoryChannel | undefined;
 
   constructor(lane: Lane, kind: number, id: number, flags: number, payload: Uint8Array<ArrayBuffer>) {
     this.lane = lane;
@@ -117,15 +124,15 @@ class MemoryFrame implements Frame {
     this.payload = payload;
   }
 
-  /** The receiver's window, once the frame is received. */
-  receivedBy(window: ReceiveWindow): void {
-    this.#window = window;
+  /** From now on its release gives the window of `receiver` back. */
+  receivedBy(receiver: MemoryChannel): void {
+    this.#receiver = receiver;
   }
 
   release(): void {
-    const window = this.#window;
-    this.#window = undefined;
-    window?.release(chargeOf(this.payload.length));
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.onReleased(chargeOf(this.payload.length));
   }
 }
 
@@ -143,6 +150,7 @@ class MemoryChannel implements Channel {
   #peer: MemoryChannel | undefined;
   #inbox: MemoryFrame[] = [];
   #scheduled = false;
+  #settling = false;
   #streak = 0;
   #wantsRoom = false;
   #closed = false;
@@ -176,7 +184,7 @@ class MemoryChannel implements Channel {
       this.#wantsRoom = true;
       return false;
     }
-    peer.#inbox.push(new MemoryFrame(lane, kind, id, flags, payload.slice()));
+    peer.#inbox.push(new MemoryFrame(lane, kind, id, flags, copyOf(payload)));
     peer.#schedule();
     return true;
   }
@@ -184,6 +192,17 @@ class MemoryChannel implements Channel {
   onCredit(bytes: number): void {
     this.#sendWindow.give(bytes);
     if (this.#wantsRoom) this.#schedule();
+  }
+
+  onReleased(charge: number): void {
+    this.#receiveWindow.release(charge);
+    if (this.#settling) return;
+    this.#settling = true;
+    // The sender may wait for just these bytes. Once per burst of releases: small credit for each would double the traffic.
+    queueMicrotask(() => {
+      this.#settling = false;
+      this.#receiveWindow.settle();
+    });
   }
 
   poll(): void {
@@ -231,10 +250,9 @@ class MemoryChannel implements Channel {
     for (const frame of batch) {
       if (frame.lane === 'control') continue;
       this.#receiveWindow.take(chargeOf(frame.payload.length));
-      frame.receivedBy(this.#receiveWindow);
+      frame.receivedBy(this);
     }
     if (batch.length > 0) this.#onFrames(batch);
-    this.#receiveWindow.settle();
     if (this.#closed) return;
     if (this.#inbox.length > 0) this.#schedule();
     else if (this.#peerClosed !== undefined) this.#end(this.#peerClosed.reason, this.#peerClosed.error);

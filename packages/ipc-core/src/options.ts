@@ -259,9 +259,18 @@ function expectObject(name: string, value: unknown): void {
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (typeof value === 'object' && value !== null) {
-    const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
-    const name = prototype?.constructor?.name;
+    const name = classOf(value);
     return typeof name === 'string' && name !== '' ? `an object of class ${name}` : 'an object';
   }
   return typeof value === 'function' ? 'a function' : String(value);
+}
+
+function classOf(value: object): unknown {
+  try {
+    const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
+    return prototype?.constructor?.name;
+  } catch {
+    // A proxy may refuse to tell.
+    return undefined;
+  }
 }

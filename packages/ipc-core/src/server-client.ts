@@ -1,6 +1,7 @@
 /** A server's side of one client: what came and waits, what is open, what goes out. */
 import type { Observable, Subscriber } from 'rxjs';
 import { Assembler, type Assembly } from './assembler.ts';
+import { copyOf } from './bytes.ts';
 import type { Channel, Frame } from './channel.ts';
 import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
 import { DataLane, type LaneEntry } from './data-lane.ts';
@@ -624,7 +625,7 @@ export class ServerClient {
     }
     // An echo keeps the request until it is out; all else is copied, since the caller may reuse it.
     const holdsSpan = isPartOf(data, request);
-    const payload = holdsSpan ? data : data.slice();
+    const payload = holdsSpan ? data : copyOf(data);
     if (holdsSpan) request.hold();
     this.#markAnswered(request);
     if (!holdsSpan) request.release();
@@ -639,7 +640,7 @@ export class ServerClient {
       return;
     }
     const holdsSpan = isPartOf(data, request);
-    const payload = holdsSpan ? data : data.slice();
+    const payload = holdsSpan ? data : copyOf(data);
     if (holdsSpan) request.hold();
     else request.release();
     order.settle(request, {
@@ -653,7 +654,7 @@ export class ServerClient {
   }
 
   #answerError(request: ServerRequest, error: unknown): void {
-    if (error instanceof ShutdownRequested) {
+    if (isShutdownRequest(error)) {
       if (error.response === undefined) this.#answerNothing(request);
       else this.#answerData(request, error.response);
       this.server.requestShutdown();
@@ -663,7 +664,7 @@ export class ServerClient {
       this.#closePlain(this.#plain, request, toError(error));
       return;
     }
-    this.#finishWithError(request, encodeFailure(error));
+    this.#finishWithError(request, encodeFailure(error, this.lane.pieceBytes));
   }
 
   #answerOwnError(request: ServerRequest, error: IpcError): void {
@@ -830,8 +831,8 @@ export class ServerClient {
     }
     if (!this.lane.trySend(KIND_ONE_WAY, 0, data)) {
       // Too large for one frame, or no room. Of the large one a copy goes out as room comes; it is the only one that waits.
-      if (data.length * 4 <= this.channel.capacityBytes) return false;
-      this.lane.push(new AnswerEntry(this, KIND_ONE_WAY, 0, data.slice(), undefined));
+      if (data.length <= this.lane.pieceBytes) return false;
+      this.lane.push(new AnswerEntry(this, KIND_ONE_WAY, 0, copyOf(data), undefined));
     }
     this.server.counters.bytesOut += data.length;
     return true;
@@ -994,8 +995,21 @@ function isAssembled(message: Frame): boolean {
   return message.owned && message instanceof Message && message.kind === KIND_REQUEST;
 }
 
+/** What was thrown may be anything, also what cannot be asked for its class. */
+function isShutdownRequest(error: unknown): error is ShutdownRequested {
+  try {
+    return error instanceof ShutdownRequested;
+  } catch {
+    return false;
+  }
+}
+
 function toError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(`The handler failed with ${show(value)}`);
+  try {
+    return value instanceof Error ? value : new Error(`The handler failed with ${show(value)}`);
+  } catch {
+    return new Error('The handler failed with a value that cannot be described');
+  }
 }
 
 /** A terminal frame, or a large push, that waits for room. */

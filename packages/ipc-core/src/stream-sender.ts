@@ -3,6 +3,7 @@
  * Observables buffer to a bound. It never has more than one item in the lane's queue, so streams and answers take turns.
  */
 import type { Observable, Subscription } from 'rxjs';
+import { copyOf } from './bytes.ts';
 import type { DataLane, LaneEntry } from './data-lane.ts';
 import { encodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError } from './errors.ts';
@@ -54,14 +55,14 @@ export class StreamSender {
       try {
         this.#iterator = source[Symbol.asyncIterator]();
       } catch (error) {
-        this.#finishWith(KIND_ERROR, encodeFailure(error));
+        this.#finishWith(KIND_ERROR, encodeFailure(error, this.#lane.pieceBytes));
       }
       this.#pump();
       return;
     }
     const subscription = source.subscribe({
       next: (item) => this.#onNext(item),
-      error: (error: unknown) => this.#finishWith(KIND_ERROR, encodeFailure(error)),
+      error: (error: unknown) => this.#finishWith(KIND_ERROR, encodeFailure(error, this.#lane.pieceBytes)),
       complete: () => this.#finishWith(KIND_END, NO_BYTES),
     });
     // A source that finished inside subscribe, or was stopped there, is not kept.
@@ -96,7 +97,8 @@ export class StreamSender {
     if (this.#finished || this.#end !== undefined) return;
     if (!(item instanceof Uint8Array)) {
       this.#stopSource();
-      this.fail(encodeFailure(new TypeError(`Expected items to be Uint8Arrays, got ${show(item)}`)));
+      const error = new TypeError(`Expected items to be Uint8Arrays, got ${show(item)}`);
+      this.fail(encodeFailure(error, this.#lane.pieceBytes));
       return;
     }
     if (this.#buffer.length === 0 && this.#queued === undefined && this.#trySend(item)) return;
@@ -110,7 +112,7 @@ export class StreamSender {
       }
       this.#buffer.shift();
     }
-    this.#buffer.push(item.slice());
+    this.#buffer.push(copyOf(item));
   }
 
   /** Sends an item at once when it has credit and room. */
@@ -192,7 +194,7 @@ export class StreamSender {
       (error: unknown) => {
         this.#pulling = false;
         this.#iterator = undefined;
-        this.#finishWith(KIND_ERROR, encodeFailure(error));
+        this.#finishWith(KIND_ERROR, encodeFailure(error, this.#lane.pieceBytes));
       },
     );
   }

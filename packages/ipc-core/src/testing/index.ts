@@ -1,0 +1,35 @@
+/**
+ * The contract suite: what every transport has to do, as vitest tests. A transport that passes behaves as all others.
+ *
+ * It needs vitest, which nothing else of this package does.
+ */
+import { describe } from 'vitest';
+import { TEST_TIMEOUT_MS } from './eventually.ts';
+import { describeRequests } from './requests.ts';
+import type { TransportUnderTest } from './transport-under-test.ts';
+
+export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
+
+/**
+ * Registers the tests of the contract for one transport. Call it at the top of a test file.
+ *
+ * @example
+ * describeTransport('memory', {
+ *   framing: 'spanwire',
+ *   open: () => {
+ *     const name = `test-${n++}`;
+ *     return {
+ *       createServer: (options) => createMemoryServer(name, options),
+ *       createClient: (options) => createMemoryClient(name, options),
+ *       connect: memoryConnect(name),
+ *     };
+ *   },
+ * });
+ */
+export function describeTransport(name: string, transport: TransportUnderTest): void {
+  describe(`${name}: the contract of a transport`, { timeout: TEST_TIMEOUT_MS }, () => {
+    describe('requests', () => {
+      describeRequests(transport);
+    });
+  });
+}

@@ -1,0 +1,45 @@
+/** Waiting for conditions, without a guess of how long they take. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'vitest';
+import type { IpcErrorCode } from '../errors.ts';
+
+/** A watchdog against hangs, below the suite's own time limit so that the message says what was awaited. */
+const WATCHDOG_MS = 40_000;
+/** The limit of one test: with other work on the machine, a test may take long without being wrong. */
+export const TEST_TIMEOUT_MS = 60_000;
+
+/** Resolves once `condition` holds; `what` names it when it never does. */
+export async function eventually(what: string, condition: () => boolean): Promise<void> {
+  const giveUpAt = performance.now() + WATCHDOG_MS;
+  while (!condition()) {
+    if (performance.now() > giveUpAt) throw new Error(`Expected within ${WATCHDOG_MS} ms: ${what}`);
+    await turn();
+  }
+}
+
+/** A turn of the event loop, with its timers. Fake timers do not touch it. */
+export async function turn(): Promise<void> {
+  await delay(1);
+}
+
+/** Expects a rejection with a code of Spanwire's. */
+export async function expectCode(promise: Promise<unknown>, code: IpcErrorCode): Promise<void> {
+  await expect(promise).rejects.toMatchObject({ code });
+}
+
+/** A promise and its ends. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+export function deferred<T = void>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { promise, resolve, reject };
+}
