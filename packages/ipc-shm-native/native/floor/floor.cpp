@@ -1,12 +1,17 @@
 // The floor under every figure of the benchmarks: what two native processes reach on this machine at this moment, with
 // the same rings and nothing above them. Prints one line of JSON.
 //
-//   floor [--rounds N] [--cpus A,B]     default: 200000 rounds, CPUs as the scheduler likes
+//   floor [--only LIST] [--rounds N] [--copy BYTES] [--cpus A,B]
+//
+//   --only     a comma-separated choice of ring, eventfd, cold and memcpy; default all
+//   --rounds   default 200000
+//   --copy     the size of what is copied; default 1 MiB
+//   --cpus     default: as the scheduler likes
 //
 //   ringRoundTripNs     64 bytes there and back through the request and response ring, both sides spinning
 //   eventfdRoundTripNs  a wake-up there and back with two eventfds, both sides sleeping, back to back
 //   eventfdColdNs       the same, once every 10 ms
-//   memcpyGBs           copying 1 MiB from buffer to buffer (8 MiB of each in turn), read and write counted once
+//   memcpyGBs           copying from buffer to buffer (eight of each in turn), read and write counted once
 #if defined(__linux__)
 
 #include <poll.h>
@@ -36,7 +41,9 @@ using ring::producer;
 using ring::u32;
 
 struct options {
+  std::string only = "ring,eventfd,cold,memcpy";
   u32 rounds = 200'000;
+  std::size_t copy_bytes = 1 << 20;
   int cpus[2] = {-1, -1};
 };
 
@@ -178,13 +185,13 @@ percentiles eventfd_round_trip(const options& wanted, u32 rounds, long pause_ms)
   return of(samples, 1);
 }
 
-double memcpy_gb_per_s() {
-  constexpr std::size_t message = 1 << 20;
-  constexpr std::size_t ring = 8 << 20;
+double memcpy_gb_per_s(std::size_t message) {
+  const std::size_t ring = 8 * message;
+  const std::size_t copies = std::clamp<std::size_t>((std::size_t{400} << 20) / message, 16, 400);
   std::vector<std::byte> from(ring, std::byte{1});
   std::vector<std::byte> to(ring, std::byte{2});
   std::vector<std::int64_t> samples;
-  for (u32 i = 0; i < 400; ++i) {
+  for (std::size_t i = 0; i < copies; ++i) {
     const std::size_t at = i * message % ring;
     const auto begin = platform::now_ns();
     std::memcpy(to.data() + at, from.data() + at, message);
@@ -198,7 +205,11 @@ options parse(int argc, char** argv) {
   options wanted;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
-    if (name == "--rounds") {
+    if (name == "--only") {
+      wanted.only = argv[i + 1];
+    } else if (name == "--copy") {
+      wanted.copy_bytes = std::strtoul(argv[i + 1], nullptr, 10);
+    } else if (name == "--rounds") {
       wanted.rounds = static_cast<u32>(std::strtoul(argv[i + 1], nullptr, 10));
     } else if (name == "--cpus") {
       if (std::sscanf(argv[i + 1], "%d,%d", &wanted.cpus[0], &wanted.cpus[1]) != 2) fail("--cpus A,B");
@@ -207,6 +218,7 @@ options parse(int argc, char** argv) {
     }
   }
   if (wanted.rounds < 16) fail("--rounds below 16");
+  if (wanted.copy_bytes == 0) fail("--copy 0");
   return wanted;
 }
 
@@ -214,13 +226,22 @@ options parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const options wanted = parse(argc, argv);
-  const percentiles ring_trip = ring_round_trip(wanted);
-  const percentiles eventfd_trip = eventfd_round_trip(wanted, std::min(wanted.rounds, 20'000u), 0);
-  const percentiles cold_trip = eventfd_round_trip(wanted, 50, 10);
-  std::printf("{\"ringRoundTripNs\":{\"p50\":%.1f,\"p99\":%.1f},\"eventfdRoundTripNs\":{\"p50\":%.0f,\"p99\":%.0f},"
-              "\"eventfdColdNs\":{\"p50\":%.0f,\"p99\":%.0f},\"memcpyGBs\":%.1f}\n",
-              ring_trip.p50, ring_trip.p99, eventfd_trip.p50, eventfd_trip.p99, cold_trip.p50, cold_trip.p99,
-              memcpy_gb_per_s());
+  const auto is_wanted = [&](const char* name) { return wanted.only.find(name) != std::string::npos; };
+  std::vector<std::string> fields;
+  const auto add = [&](const char* name, percentiles of_trip) {
+    char text[128];
+    std::snprintf(text, sizeof text, "\"%s\":{\"p50\":%.1f,\"p99\":%.1f}", name, of_trip.p50, of_trip.p99);
+    fields.emplace_back(text);
+  };
+  if (is_wanted("ring")) add("ringRoundTripNs", ring_round_trip(wanted));
+  if (is_wanted("eventfd")) add("eventfdRoundTripNs", eventfd_round_trip(wanted, std::min(wanted.rounds, 20'000u), 0));
+  if (is_wanted("cold")) add("eventfdColdNs", eventfd_round_trip(wanted, 50, 10));
+  if (is_wanted("memcpy")) {
+    fields.push_back("\"memcpyGBs\":" + std::to_string(memcpy_gb_per_s(wanted.copy_bytes)));
+  }
+  std::string line;
+  for (const auto& field : fields) line += (line.empty() ? "" : ",") + field;
+  std::printf("{%s}\n", line.c_str());
 }
 
 #else
