@@ -1,5 +1,5 @@
 /** What a client waits for: one class per form of answer. A call is also what waits in the data lane until it is sent. */
-import type { Observable, Subscriber } from 'rxjs';
+import type { Observable } from 'rxjs';
 import type { Frame } from './channel.ts';
 import type { Connection } from './connection.ts';
 import type { Bytes, CallOptions, IpcReply } from './contract.ts';
@@ -8,7 +8,7 @@ import { IpcError, RemoteError, SpanReleasedError, TimeoutError } from './errors
 import { encodeExtension } from './extension.ts';
 import { KIND_DUPLEX_REQUEST, KIND_ONE_WAY, KIND_REQUEST, KIND_STREAM_REQUEST } from './frame.ts';
 import { takeOwned } from './message.ts';
-import type { StreamReceiver } from './stream-receiver.ts';
+import { StreamReceiver } from './stream-receiver.ts';
 import type { StreamSender } from './stream-sender.ts';
 
 /** Who a call belongs to. */
@@ -230,23 +230,26 @@ class Reply implements IpcReply {
   }
 }
 
-/** `request$` and `duplex$`: items. */
+/** `request$` and `duplex$`: items, which `receiver` takes from the start on. */
 export class StreamCall extends Call {
-  readonly subscriber: Subscriber<Bytes>;
+  readonly receiver: StreamReceiver;
   /** What the client streams up, for duplex calls. */
   readonly input$: Observable<Uint8Array> | undefined;
-  receiver: StreamReceiver | undefined;
   sender: StreamSender | undefined;
 
   constructor(
     owner: CallOwner,
     payload: Uint8Array,
-    subscriber: Subscriber<Bytes>,
     input$: Observable<Uint8Array> | undefined,
+    streamWindowBytes: number,
   ) {
     super(owner, payload);
-    this.subscriber = subscriber;
     this.input$ = input$;
+    this.receiver = new StreamReceiver(
+      streamWindowBytes,
+      (bytes) => this.connection?.giveCredit(this.id, bytes),
+      () => this.giveUp(new IpcError('ERR_IPC_CANCELLED', 'The stream was unsubscribed')),
+    );
   }
 
   override get kind(): number {
@@ -257,26 +260,23 @@ export class StreamCall extends Call {
     const data = takeOwned(frame);
     if (!this.settle()) return;
     this.#stopInput();
-    this.subscriber.next(data);
-    this.subscriber.complete();
+    this.receiver.push(data);
+    this.receiver.end();
   }
 
   override onItem(frame: Frame): void {
-    if (this.receiver === undefined) frame.release();
-    else this.receiver.push(takeOwned(frame));
+    this.receiver.push(takeOwned(frame));
   }
 
   override onEnd(): void {
     if (!this.settle()) return;
     this.#stopInput();
-    if (this.receiver === undefined) this.subscriber.complete();
-    else this.receiver.end();
+    this.receiver.end();
   }
 
   protected override reject(error: unknown): void {
     this.#stopInput();
-    if (this.receiver === undefined) this.subscriber.error(error);
-    else this.receiver.fail(error);
+    this.receiver.fail(error);
   }
 
   #stopInput(): void {

@@ -12,8 +12,10 @@ import type {
   DisconnectReason,
   IpcClient,
   IpcReply,
+  ItemStream,
 } from './contract.ts';
 import { Deque } from './deque.ts';
+import { HybridStream, iterateLazily } from './item-stream.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, type IpcErrorCode } from './errors.ts';
 import { KIND_ONE_WAY } from './frame.ts';
 import {
@@ -136,11 +138,11 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     });
   }
 
-  request$(data: Uint8Array, options?: CallOptions): Observable<Bytes> {
+  request$(data: Uint8Array, options?: CallOptions): ItemStream {
     return this.#stream(data, undefined, options);
   }
 
-  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): Observable<Bytes> {
+  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): ItemStream {
     if (!isObservable(input$)) throw new TypeError(`Expected \`input$\` to be an Observable, got ${show(input$)}`);
     return this.#stream(data, input$, options);
   }
@@ -213,13 +215,24 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
 
   // ---- calls ----
 
-  #stream(data: Uint8Array, input$: Observable<Uint8Array> | undefined, options?: CallOptions): Observable<Bytes> {
+  #stream(data: Uint8Array, input$: Observable<Uint8Array> | undefined, options?: CallOptions): ItemStream {
     expectBytes('data', data);
-    return new Observable<Bytes>((subscriber) => {
-      const call = new StreamCall(this, data, subscriber, input$);
-      this.#submit(call, options);
-      return () => call.giveUp(unsubscribed());
-    });
+    const { streamWindowBytes } = this.settings;
+    return new HybridStream(
+      (subscriber) => {
+        const call = new StreamCall(this, data, input$, streamWindowBytes);
+        const leave = call.receiver.subscribe(subscriber);
+        this.#submit(call, options);
+        return leave;
+      },
+      () =>
+        iterateLazily(() => {
+          const call = new StreamCall(this, data, input$, streamWindowBytes);
+          const items = call.receiver.iterate();
+          this.#submit(call, options);
+          return items;
+        }),
+    );
   }
 
   #submit(call: Call, options: CallOptions | undefined): void {
@@ -451,10 +464,6 @@ function refused(): IpcError {
 
 function serverLeft(): IpcError {
   return new PeerGoneError('The server shut down');
-}
-
-function unsubscribed(): IpcError {
-  return new IpcError('ERR_IPC_CANCELLED', 'The stream was unsubscribed');
 }
 
 function ignore(): void {}

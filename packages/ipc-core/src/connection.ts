@@ -23,7 +23,6 @@ import { Deque } from './deque.ts';
 import { messageOf, takeOwned } from './message.ts';
 import type { ClientSettings } from './options.ts';
 import type { ReassemblyBudget } from './reassembly-budget.ts';
-import { StreamReceiver } from './stream-receiver.ts';
 import { StreamSender } from './stream-sender.ts';
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
@@ -231,6 +230,13 @@ export class Connection {
     await closing;
   }
 
+  /** The consumer of a stream took items. */
+  giveCredit(id: number, bytes: number): void {
+    const payload = new Uint8Array(4);
+    new DataView(payload.buffer).setUint32(0, bytes, true);
+    this.channel.trySend('control', KIND_CREDIT, id, 0, payload);
+  }
+
   #register(call: Call): void {
     this.#openCount++;
     if (this.#plain) {
@@ -260,16 +266,6 @@ export class Connection {
     if (call.settled) return;
     const { id } = call;
     const { settings } = this.#host;
-    call.receiver = new StreamReceiver(
-      settings.streamWindowBytes,
-      (bytes) => {
-        const payload = new Uint8Array(4);
-        new DataView(payload.buffer).setUint32(0, bytes, true);
-        this.channel.trySend('control', KIND_CREDIT, id, 0, payload);
-      },
-      () => undefined,
-    );
-    call.receiver.subscribe(call.subscriber);
     if (call.input$ === undefined) return;
     const limit = this.maxMessageBytes;
     call.sender = new StreamSender(this.lane, id, this.channel.hello?.streamWindowBytes ?? 0, settings.overflow, {

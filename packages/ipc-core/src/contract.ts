@@ -4,6 +4,12 @@ import type { Observable, Observer, OperatorFunction, Subscription } from 'rxjs'
 /** Bytes as they leave the library: never backed by a SharedArrayBuffer. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
+/**
+ * Items of a stream. Subscribing takes them as they come. Iterating (`for await`) takes one at a time and gives credit only for what was
+ * taken, so a slow loop slows the sender down; leaving the loop cancels the stream.
+ */
+export interface ItemStream extends Observable<Bytes>, AsyncIterable<Bytes> {}
+
 /** A request that expects an answer. `clientId` and `requestId` are own fields, so spreading a request into its answer works. */
 export interface IpcRequest {
   /** Unique in the server's life, never reused. */
@@ -24,8 +30,8 @@ export interface IpcRequest {
   readonly metadata: ReadonlyMap<string, string> | undefined;
   /** Milliseconds that were left when the request arrived; undefined without a deadline. */
   readonly deadlineMs: number | undefined;
-  /** What the client streams up, for duplex requests; undefined for the others. One subscriber. */
-  readonly input$: Observable<Bytes> | undefined;
+  /** What the client streams up, for duplex requests; undefined for the others. For one subscriber, or one loop. */
+  readonly input$: ItemStream | undefined;
 }
 
 /** Exactly one per request. Nothing but ids: the request is released and ended without an answer. */
@@ -181,10 +187,10 @@ export interface IpcClient {
   connect(): Promise<void>;
   /** One request, one answer: an owned copy. */
   request(data: Uint8Array, options?: CallOptions): Promise<Bytes>;
-  /** Cold: each subscription sends a request. 0 to n items; unsubscribing cancels on the server. */
-  request$(data: Uint8Array, options?: CallOptions): Observable<Bytes>;
-  /** Cold: a stream each way. */
-  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): Observable<Bytes>;
+  /** Cold: each subscription or loop sends a request. 0 to n items; unsubscribing, or leaving the loop, cancels on the server. */
+  request$(data: Uint8Array, options?: CallOptions): ItemStream;
+  /** Cold: a stream each way. An `input$` that is an AsyncIterable as well is pulled only on credit. */
+  duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): ItemStream;
   /** As `request`, with a borrowed reply: release it soon, it holds the response window. */
   exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply>;
   /** One-way; resolves when accepted by the transport, so awaiting it is backpressure. */

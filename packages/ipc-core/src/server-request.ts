@@ -1,7 +1,6 @@
 /** One request on its way through a server. */
-import type { Observable } from 'rxjs';
 import type { Frame } from './channel.ts';
-import type { Bytes, IpcRequest, ShutdownOptions } from './contract.ts';
+import type { Bytes, IpcRequest, ItemStream, ShutdownOptions } from './contract.ts';
 import { IpcError, SpanReleasedError } from './errors.ts';
 import type { Extension } from './extension.ts';
 import { expectBytes } from './options.ts';
@@ -74,7 +73,7 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
     return this.#rest?.extension?.deadlineMs;
   }
 
-  get input$(): Observable<Bytes> | undefined {
+  get input$(): ItemStream | undefined {
     return this.#rest?.input?.items$;
   }
 

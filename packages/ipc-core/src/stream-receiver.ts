@@ -1,12 +1,21 @@
 /**
  * Receives one stream of items. Items wait, bounded by the credit that was given, until somebody takes them; credit goes back as they are
- * taken, and an Observable takes them as fast as they come once it is subscribed.
+ * taken: a subscriber takes them as fast as they come, an iterator one by one.
  */
-import { Observable, type Subscriber } from 'rxjs';
-import type { Bytes } from './contract.ts';
+import type { Subscriber } from 'rxjs';
+import type { Bytes, ItemStream } from './contract.ts';
 import { Deque } from './deque.ts';
 import { ProtocolError } from './errors.ts';
+import { HybridStream } from './item-stream.ts';
 import { itemCost } from './stream-credit.ts';
+
+/** An iterator's `next()` that waits for an item. */
+interface Taker {
+  resolve(result: IteratorResult<Bytes, undefined>): void;
+  reject(error: unknown): void;
+}
+
+const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 export class StreamReceiver {
   readonly #windowBytes: number;
@@ -18,7 +27,8 @@ export class StreamReceiver {
   #owed = 0;
   #end: { readonly error: unknown } | 'complete' | undefined;
   #subscriber: Subscriber<Bytes> | undefined;
-  #subscribed = false;
+  #takers: Taker[] = [];
+  #taken = false;
   #abandoned = false;
   #draining = false;
 
@@ -36,6 +46,12 @@ export class StreamReceiver {
     }
     this.#outstanding += itemCost(item.length);
     if (this.#abandoned || this.#end !== undefined) return;
+    const taker = this.#takers.shift();
+    if (taker !== undefined) {
+      this.#consumed(itemCost(item.byteLength));
+      taker.resolve({ done: false, value: item });
+      return;
+    }
     this.#queue.push(item);
     this.#drain();
   }
@@ -50,19 +66,35 @@ export class StreamReceiver {
     this.#finish({ error });
   }
 
-  /** The stream as an Observable for one subscriber; unsubscribing early abandons the stream. */
-  readonly items$: Observable<Bytes> = new Observable<Bytes>((subscriber) => this.subscribe(subscriber));
+  /** The stream for one subscriber or one loop; who leaves early abandons the stream. */
+  readonly items$: ItemStream = new HybridStream(
+    (subscriber) => this.subscribe(subscriber),
+    () => this.iterate(),
+  );
 
   /** Delivers to `subscriber` until the end. */
   subscribe(subscriber: Subscriber<Bytes>): (() => void) | undefined {
-    if (this.#subscribed) {
-      subscriber.error(new TypeError('Expected one subscriber of this stream, got a second one'));
+    if (this.#taken) {
+      subscriber.error(secondConsumer());
       return undefined;
     }
-    this.#subscribed = true;
+    this.#taken = true;
     this.#subscriber = subscriber;
     this.#drain();
     return () => this.abandon();
+  }
+
+  /** Delivers one by one, until the end. */
+  iterate(): AsyncIterator<Bytes, undefined> {
+    if (this.#taken) throw secondConsumer();
+    this.#taken = true;
+    return {
+      next: () => this.#take(),
+      return: () => {
+        this.abandon();
+        return Promise.resolve(DONE);
+      },
+    };
   }
 
   /** The consumer leaves. */
@@ -71,13 +103,41 @@ export class StreamReceiver {
     this.#abandoned = true;
     this.#subscriber = undefined;
     this.#queue.drain();
+    for (const taker of this.#takers.splice(0)) taker.resolve(DONE);
     if (this.#end === undefined) this.#onAbandoned();
+  }
+
+  #take(): Promise<IteratorResult<Bytes, undefined>> {
+    const item = this.#queue.shift();
+    if (item !== undefined) {
+      this.#consumed(itemCost(item.byteLength));
+      return Promise.resolve({ done: false, value: item });
+    }
+    if (this.#end === undefined && !this.#abandoned) {
+      return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+    }
+    if (this.#end === undefined || this.#end === 'complete' || this.#abandoned) return Promise.resolve(DONE);
+    // As of a generator: the error once, and then the end.
+    const { error } = this.#end;
+    this.#end = 'complete';
+    return Promise.reject(error);
   }
 
   #finish(end: { readonly error: unknown } | 'complete'): void {
     if (this.#end !== undefined) return;
     this.#end = end;
-    this.#drain();
+    const [first, ...others] = this.#takers.splice(0);
+    if (first === undefined) {
+      this.#drain();
+      return;
+    }
+    if (end === 'complete') {
+      first.resolve(DONE);
+    } else {
+      this.#end = 'complete';
+      first.reject(end.error);
+    }
+    for (const other of others) other.resolve(DONE);
   }
 
   #drain(): void {
@@ -112,4 +172,8 @@ export class StreamReceiver {
     this.#outstanding -= bytes;
     this.#giveCredit(bytes);
   }
+}
+
+function secondConsumer(): TypeError {
+  return new TypeError('Expected one subscriber or loop of this stream, got a second one');
 }
