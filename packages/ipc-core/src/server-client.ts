@@ -28,9 +28,10 @@ import { show, type ServerSettings } from './options.ts';
 import { PlainOrder } from './plain-order.ts';
 import type { ReassemblyBudget } from './reassembly-budget.ts';
 import type { RequestTable } from './request-table.ts';
-import { ServerRequest } from './server-request.ts';
+import type { ServerRequest } from './server-request.ts';
 import { StreamReceiver } from './stream-receiver.ts';
 import { StreamSender } from './stream-sender.ts';
+import { handOut, RequestClass, stackOfReceiver, WATCH_SPANS } from './watched-spans.ts';
 import { WireTable } from './wire-table.ts';
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
@@ -63,6 +64,8 @@ export interface ServerHost {
   readonly draining: boolean;
   /** Who takes requests, when they are pushed. */
   readonly consumer: Subscriber<IpcRequest> | undefined;
+  /** Where it subscribed, while spans are watched. */
+  readonly consumerStack: string | undefined;
   /** The request that is being delivered, while it is in no table. */
   current: ServerRequest | undefined;
   /** Puts {@link current} into the tables, for whatever may look for it there. */
@@ -463,7 +466,7 @@ export class ServerClient {
     const request = this.#openRequest(message);
     this.book(request);
     this.pump();
-    return request;
+    return WATCH_SPANS ? handOut(request, stackOfReceiver()) : request;
   }
 
   /** A request could be received now. */
@@ -497,7 +500,7 @@ export class ServerClient {
     if (server.current !== undefined) server.bookCurrent();
     const request = this.#openRequest(message);
     server.current = request;
-    consumer.next(request);
+    consumer.next(WATCH_SPANS ? handOut(request, server.consumerStack) : request);
     if (server.current !== request) return;
     server.current = undefined;
     if (!request.over) this.book(request);
@@ -511,14 +514,14 @@ export class ServerClient {
     counters.bytesIn += message.payload.length;
     this.#open++;
     if (kind === KIND_REQUEST && !(message instanceof Message)) {
-      const request = new ServerRequest(this, this.server.nextRequestId(), message);
+      const request = new RequestClass(this, this.server.nextRequestId(), message);
       if (this.#plain !== undefined) this.#plain.add(request);
       return request;
     }
     // The extension first: a copy does not have it.
     const extension = extensionOf(message);
     const body = kind === KIND_REQUEST ? message : ownedCopy(message);
-    const request = new ServerRequest(this, this.server.nextRequestId(), body);
+    const request = new RequestClass(this, this.server.nextRequestId(), body);
     if (extension !== undefined) {
       request.rest.extension = extension;
       request.rest.arrivedMs = performance.now();
@@ -578,7 +581,13 @@ export class ServerClient {
       request.release();
       return false;
     }
-    const late = request.restIfAny?.aborted;
+    const rest = request.restIfAny;
+    if (rest?.sender !== undefined) {
+      // It has its answer, which streams still.
+      this.server.counters.droppedAnswers++;
+      return false;
+    }
+    const late = rest?.aborted;
     if (late !== undefined) {
       // Its deadline passed: what a handler makes of that is not an answer any more.
       this.server.counters.droppedAnswers++;

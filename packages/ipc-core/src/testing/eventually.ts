@@ -43,3 +43,11 @@ export function deferred<T = void>(): Deferred<T> {
   });
   return { promise, resolve, reject };
 }
+
+/** What a promise rejects with; rejects when it does not. */
+export function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => Promise.reject(new Error('Expected a rejection, got a value')),
+    (error: unknown) => error,
+  );
+}

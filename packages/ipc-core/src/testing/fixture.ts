@@ -1,7 +1,9 @@
 /** A server and its clients for one test, closed when it ends. */
 import { onTestFinished } from 'vitest';
-import type { Bytes, ClientEvent, Handler, HandleOptions, IpcClient, IpcServer } from '../contract.ts';
+import type { Bytes, ClientEvent, ClientState, Handler, HandleOptions, IpcClient, IpcServer } from '../contract.ts';
+import { IpcError } from '../errors.ts';
 import { helloOfClient, resolveClientOptions, type ClientOptions, type ServerOptions } from '../options.ts';
+import { turn } from './eventually.ts';
 import { RawPeer } from './raw-peer.ts';
 import type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
 
@@ -47,6 +49,20 @@ export class Fixture {
     return client;
   }
 
+  /** A connected client of a server that may not listen yet. */
+  async clientWhenUp(options?: ClientOptions): Promise<IpcClient> {
+    const client = this.idle(options);
+    for (;;) {
+      try {
+        await client.connect();
+        return client;
+      } catch (error) {
+        if (!(error instanceof IpcError) || error.code !== 'ERR_IPC_PEER_GONE') throw error;
+        await turn();
+      }
+    }
+  }
+
   /** A connected channel. */
   async raw(options: RawOptions = {}): Promise<RawPeer> {
     const { holding = false, deaf = false, ...clientOptions } = options;
@@ -88,6 +104,13 @@ export async function serveWith(
   const fixture = await serve(transport, options);
   fixture.server.respond(handler, handle);
   return fixture;
+}
+
+/** The state that a client is in now. */
+export function stateOf(client: IpcClient): ClientState | undefined {
+  let now: ClientState | undefined;
+  client.state$.subscribe((state) => (now = state)).unsubscribe();
+  return now;
 }
 
 /** Answers with what came. */

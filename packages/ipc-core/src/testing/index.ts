@@ -5,7 +5,9 @@
  */
 import { describe } from 'vitest';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
+import { describeHandlers } from './handlers.ts';
 import { describeRequests } from './requests.ts';
+import { describeSink } from './sink.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
 
 export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
@@ -30,6 +32,12 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
   describe(`${name}: the contract of a transport`, { timeout: TEST_TIMEOUT_MS }, () => {
     describe('requests', () => {
       describeRequests(transport);
+    });
+    describe('the sink', () => {
+      describeSink(transport);
+    });
+    describe('handlers', () => {
+      describeHandlers(transport);
     });
   });
 }
