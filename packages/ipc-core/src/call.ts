@@ -9,6 +9,7 @@ import { encodeExtension } from './extension.ts';
 import { KIND_DUPLEX_REQUEST, KIND_ONE_WAY, KIND_REQUEST, KIND_STREAM_REQUEST } from './frame.ts';
 import { takeOwned } from './message.ts';
 import { StreamReceiver } from './stream-receiver.ts';
+import { handOutReply, stackOfReceiver } from './watched-spans.ts';
 import type { StreamSender } from './stream-sender.ts';
 
 /** Who a call belongs to. */
@@ -165,6 +166,8 @@ export class RequestCall extends Call {
 export class ExchangeCall extends Call {
   readonly #resolve: (reply: IpcReply) => void;
   readonly #reject: (error: unknown) => void;
+  /** Where `exchange` was called, while spans are watched. */
+  readonly #stack: string | undefined = stackOfReceiver();
 
   constructor(
     owner: CallOwner,
@@ -187,7 +190,7 @@ export class ExchangeCall extends Call {
       frame.release();
       return;
     }
-    this.#resolve(new Reply(frame, connection));
+    this.#resolve(handOutReply(new Reply(frame, connection), this.#stack));
   }
 
   override onEnd(): void {

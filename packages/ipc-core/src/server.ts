@@ -24,6 +24,7 @@ import { ServerClient, type Counters, type ServerHost } from './server-client.ts
 import type { ServerRequest } from './server-request.ts';
 import type { MakeListener } from './transport.ts';
 import { Waiters } from './waiters.ts';
+import { stackOfReceiver } from './watched-spans.ts';
 
 /**
  * Makes a server on a transport. Transports call it in their `createXServer`; others do not need it.
@@ -52,6 +53,7 @@ class Server implements IpcServer, ServerHost {
   reading = false;
   draining = false;
   consumer: Subscriber<IpcRequest> | undefined;
+  consumerStack: string | undefined;
   pulling = false;
   current: ServerRequest | undefined;
 
@@ -112,6 +114,7 @@ class Server implements IpcServer, ServerHost {
       return undefined;
     }
     this.consumer = subscriber;
+    this.consumerStack = stackOfReceiver();
     this.#read();
     return () => {
       if (this.consumer === subscriber) this.consumer = undefined;
