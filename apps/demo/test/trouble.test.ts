@@ -50,20 +50,32 @@ test('a file that vanishes after it was listed is reported and counted', async (
 });
 
 test.runIf(process.platform === 'linux')(
-  'a file that fails while it is read is reported, and spoils no other',
+  'a file that cannot be read at all is reported and counted, even for root',
   async () => {
     const folder = folderWithTwoFiles();
     // Its length is a lie, and nothing is mapped at address 0: reading it is an error for root too.
     symlinkSync('/proc/self/mem', join(folder, 'm'));
 
-    // One client, so that the file after the failure shares its hash on the server.
-    const { status, summary, stderr } = await runDemo([folder, '--json', '--clients', '1']);
+    const { status, summary, stderr } = await runDemo([folder, '--json']);
 
     expect(status).toBe(0);
     expect(summary).toMatchObject({ files: 2, mismatches: 0, errors: 1 });
     expect(stderr).toBe(`${join(folder, 'm')}: EIO: i/o error\n`);
   },
 );
+
+test('a file that fails when part of it is on the server spoils no other file of that client', async () => {
+  const folder = folderWithTwoFiles();
+  const fails = join(folder, 'm');
+  writeFileSync(fails, Buffer.alloc(4 * 64 * 1024, 'piece'));
+
+  const run = { fixture: 'failing-read.mjs', env: { FAILS: fails } };
+  const { status, summary, stderr } = await runDemo([folder, '--json', '--clients', '1'], run);
+
+  expect(status).toBe(0);
+  expect(summary).toMatchObject({ files: 2, mismatches: 0, errors: 1 });
+  expect(stderr).toBe(`${fails}: EIO: i/o error\n`);
+});
 
 test('files and folders without permission are reported and counted', async () => {
   const folder = folderWithTwoFiles();
