@@ -225,9 +225,9 @@ export class Connection {
   /** Closes; what is open fails with `error`. */
   async close(error: IpcError): Promise<void> {
     if (this.gone) return;
-    const closing = this.channel.close('closed');
+    // First: the channel reports its end too, with less to say.
     this.#onClosed('closed', error);
-    await closing;
+    await this.channel.close('closed');
   }
 
   /** The consumer of a stream took items. */
@@ -467,8 +467,8 @@ export class Connection {
   #onBroken(cause: unknown): void {
     if (this.gone) return;
     const problem = cause instanceof IpcError ? cause : new ProtocolError('Expected readable frames', { cause });
-    void this.channel.close('protocol').catch(() => undefined);
     this.#onClosed('protocol', problem);
+    void this.channel.close('protocol').catch(() => undefined);
   }
 
   #takeUnsent(): Call[] {

@@ -879,9 +879,9 @@ export class ServerClient {
       await this.#closeAfterFlush(reason, error);
       return;
     }
-    const closing = this.channel.close(reason);
+    // First: the channel reports its end too, with less to say.
     this.#onClosed(reason, error);
-    await closing;
+    await this.channel.close(reason);
   }
 
   #flushed: (() => void) | undefined;
@@ -898,9 +898,9 @@ export class ServerClient {
       });
     }
     if (this.#gone !== undefined) return;
-    const closing = this.channel.close(reason);
+    // First: the channel reports its end too, with less to say.
     this.#onClosed(reason, error);
-    await closing;
+    await this.channel.close(reason);
   }
 
   #onRoom(): void {

@@ -535,8 +535,7 @@ class Server implements IpcServer, ServerHost {
     this.#state = 'closed';
     clearTimeout(this.#graceTimer);
     clearInterval(this.#stallTimer);
-    const listening = this.#listening ?? Promise.resolve();
-    void Promise.allSettled([listening, ...this.#closing]).then(() => {
+    void this.#settled().then(() => {
       this.#messages.complete();
       this.#events.complete();
       this.#dataWaiters.wake();
@@ -544,6 +543,13 @@ class Server implements IpcServer, ServerHost {
       if (this.#failure === undefined) this.#resolveClosed();
       else this.#rejectClosed(this.#failure.error);
     });
+  }
+
+  /** The address is free, and what was accepted for sending is out. */
+  async #settled(): Promise<void> {
+    // The last client may be just about to enter its closing channel here.
+    await Promise.resolve();
+    await Promise.allSettled([this.#listening, ...this.#closing]);
   }
 }
 

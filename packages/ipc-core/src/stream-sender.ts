@@ -2,7 +2,7 @@
  * Sends one stream of items: a handler's answer, or the input of a duplex request. AsyncIterables are pulled only on credit;
  * Observables buffer to a bound. It never has more than one item in the lane's queue, so streams and answers take turns.
  */
-import type { Observable, Subscription } from 'rxjs';
+import { Observable, type Subscription } from 'rxjs';
 import { copyOf } from './bytes.ts';
 import type { DataLane, LaneEntry } from './data-lane.ts';
 import { encodeFailure, encodeOwnError } from './error-frame.ts';
@@ -60,14 +60,16 @@ export class StreamSender {
       this.#pump();
       return;
     }
-    const subscription = source.subscribe({
+    // Known before the source runs, so that one that emits for ever inside its subscribe can be stopped there.
+    const stoppable = new Observable<Uint8Array>((subscriber) => {
+      this.#subscription = subscriber;
+      return source.subscribe(subscriber);
+    });
+    stoppable.subscribe({
       next: (item) => this.#onNext(item),
       error: (error: unknown) => this.#finishWith(KIND_ERROR, encodeFailure(error, this.#lane.pieceBytes)),
       complete: () => this.#finishWith(KIND_END, NO_BYTES),
     });
-    // A source that finished inside subscribe, or was stopped there, is not kept.
-    if (this.#finished || this.#end !== undefined) subscription.unsubscribe();
-    else this.#subscription = subscription;
   }
 
   /** The receiver took items. */

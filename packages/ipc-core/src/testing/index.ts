@@ -8,6 +8,7 @@ import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
 import { describeRequests } from './requests.ts';
 import { describeSink } from './sink.ts';
+import { describeStreams } from './streams.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
 
 export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
@@ -38,6 +39,10 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     });
     describe('handlers', () => {
       describeHandlers(transport);
+    });
+    if (transport.framing === 'plain') return;
+    describe('streams', () => {
+      describeStreams(transport);
     });
   });
 }
