@@ -43,7 +43,7 @@ export function decodeRequest(bytes: Uint8Array): DecodedRequest {
   if (problem !== undefined) throw malformed(`Expected msgpack, got ${problem}`);
   let value: unknown;
   try {
-    value = packr.unpack(bytes);
+    value = unpack(bytes);
   } catch (error) {
     throw malformed('Expected readable msgpack', { cause: error });
   }
@@ -69,7 +69,7 @@ export function decodeAnswer(command: string, bytes: Uint8Array): unknown {
   if (problem !== undefined) throw new ProtocolError(`Expected the answer of a command server, got ${problem}`);
   let value: unknown;
   try {
-    value = packr.unpack(bytes);
+    value = unpack(bytes);
   } catch (error) {
     throw new ProtocolError('Expected the answer of a command server, got unreadable msgpack', { cause: error });
   }
@@ -85,6 +85,11 @@ function pack(what: string, value: unknown): Uint8Array {
     // Symbols, and circles that exhaust the stack.
     throw new TypeError(`Expected ${what} to be plain data, got what msgpack cannot say`, { cause: error });
   }
+}
+
+/** Through a view of its own: of a Buffer, decoded bytes would be Buffers, and msgpackr hangs a property on what it reads. */
+function unpack(bytes: Uint8Array): unknown {
+  return packr.unpack(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
 function malformed(message: string, options?: ErrorOptions): InvalidPayloadError {

@@ -86,7 +86,8 @@ export function formatIssue({ path, message }: CommandIssue): string {
     if (typeof key === 'number') place += `[${key}]`;
     else place += place === '' ? key : `.${key}`;
   }
-  return place === '' ? message : `${place}: ${message}`;
+  // Some libraries say the place themselves.
+  return place === '' || message.startsWith(place) ? message : `${place}: ${message}`;
 }
 
 function normal(result: StandardSchemaV1.Result<unknown>): Validation {
@@ -97,9 +98,10 @@ function normal(result: StandardSchemaV1.Result<unknown>): Validation {
 function plainIssue({ message, path = [] }: StandardSchemaV1.Issue): CommandIssue {
   return {
     message: message.slice(0, MAX_ISSUE_CHARACTERS),
-    path: path.slice(0, MAX_PATH).map((segment) => {
+    // A plain list, whatever the library's list is.
+    path: Array.from(path, (segment) => {
       const key = typeof segment === 'object' ? segment.key : segment;
       return typeof key === 'number' ? key : String(key);
-    }),
+    }).slice(0, MAX_PATH),
   };
 }
