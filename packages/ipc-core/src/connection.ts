@@ -49,8 +49,8 @@ export class Connection {
   readonly #host: ConnectionHost;
   readonly #plain: boolean;
   readonly #assembler: Assembler;
-  /** Calls by wire id. Dense: ids are reused, the last one freed first. */
-  readonly #open: Array<Call | typeof GIVEN_UP | undefined> = [];
+  /** Calls by wire id. Dense: ids are reused, the last one freed first. Id 0 is the connection's own: its credit is for the window. */
+  readonly #open: Array<Call | typeof GIVEN_UP | undefined> = [undefined];
   readonly #freeIds: number[] = [];
   /** Plain framing: calls in order of sending. */
   readonly #inOrder = new Deque<Call | typeof GIVEN_UP>();
