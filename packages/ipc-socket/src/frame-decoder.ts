@@ -15,7 +15,7 @@ import {
   type ReceiveWindow,
 } from '@spanwire/ipc-core';
 import { readU32 } from './little-endian.ts';
-import { ChunkPin, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
+import { FrameMemory, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
 
 /** Frames per `deliver`: enough to make the call free, little enough to notice a close soon. */
 export const MAX_BATCH_FRAMES = 256;
@@ -69,30 +69,38 @@ export class FrameDecoder {
    */
   push(chunk: Uint8Array<ArrayBuffer>): void {
     // Views would keep whole chunks alive without end, so beyond the window each payload is copied out exactly.
-    const pin = this.#pinned.value >= this.#windowBytes ? undefined : new ChunkPin(this.#pinned, chunk.byteLength);
+    const memory =
+      this.#pinned.value < this.#windowBytes ? FrameMemory.ofChunk(chunk, this.#sink, this.#pinned) : undefined;
     try {
-      this.#decode(chunk, pin);
+      this.#decode(chunk, memory);
     } finally {
-      pin?.drop();
+      memory?.drop();
     }
   }
 
-  #decode(chunk: Uint8Array<ArrayBuffer>, pin: ChunkPin | undefined): void {
-    const end = chunk.byteLength;
+  #decode(chunk: Uint8Array<ArrayBuffer>, memory: FrameMemory | undefined): void {
+    const end = chunk.length;
+    const base = chunk.byteOffset;
     const batch = this.#batch;
     let at = this.#finishPartial(chunk);
     try {
       while (end - at >= HEADER_BYTES) {
         const word = readU32(chunk, at);
         const tag = readU32(chunk, at + 4);
+        const length = word & MAX_LENGTH;
         this.#admit(word, tag);
         at += HEADER_BYTES;
-        const length = word & MAX_LENGTH;
         if (length > end - at) {
           this.#startBody(word, tag);
           break;
         }
-        this.#emit(word, tag, chunk, at, length, pin);
+        if (memory === undefined || isControl(tag >>> 28)) {
+          // Control frames are small, and nobody has to release them.
+          this.#emitOwned(word, tag, copyOf(chunk, at, length));
+        } else {
+          memory.hold();
+          batch.push(new SpanFrame(word, tag, memory, base + at));
+        }
         at += length;
         if (batch.length === MAX_BATCH_FRAMES && !this.#flush()) return;
       }
@@ -110,7 +118,7 @@ export class FrameDecoder {
     let at = 0;
     if (this.#headerFilled > 0) {
       const header = this.#header;
-      while (this.#headerFilled < HEADER_BYTES && at < chunk.byteLength) {
+      while (this.#headerFilled < HEADER_BYTES && at < chunk.length) {
         header[this.#headerFilled++] = chunk[at++] ?? 0;
       }
       if (this.#headerFilled < HEADER_BYTES) return at;
@@ -122,11 +130,11 @@ export class FrameDecoder {
     }
     const body = this.#body;
     if (body === undefined) return at;
-    const missing = body.byteLength - this.#bodyFilled;
-    const take = Math.min(missing, chunk.byteLength - at);
-    body.set(take === chunk.byteLength ? chunk : chunk.subarray(at, at + take), this.#bodyFilled);
+    const missing = body.length - this.#bodyFilled;
+    const take = Math.min(missing, chunk.length - at);
+    body.set(take === chunk.length ? chunk : chunk.subarray(at, at + take), this.#bodyFilled);
     this.#bodyFilled += take;
-    if (take < missing) return chunk.byteLength;
+    if (take < missing) return chunk.length;
     this.#body = undefined;
     this.#emitOwned(this.#word, this.#tag, body);
     return at + take;
@@ -137,10 +145,10 @@ export class FrameDecoder {
     const body = this.#body;
     if (body === undefined) {
       this.#header.set(from === 0 ? chunk : chunk.subarray(from));
-      this.#headerFilled = chunk.byteLength - from;
+      this.#headerFilled = chunk.length - from;
     } else {
       body.set(chunk.subarray(from));
-      this.#bodyFilled = chunk.byteLength - from;
+      this.#bodyFilled = chunk.length - from;
     }
   }
 
@@ -177,62 +185,15 @@ export class FrameDecoder {
     }
   }
 
-  #emit(
-    word: number,
-    tag: number,
-    chunk: Uint8Array<ArrayBuffer>,
-    from: number,
-    length: number,
-    pin: ChunkPin | undefined,
-  ): void {
-    const kind = tag >>> 28;
-    if (pin === undefined || length === 0 || isControl(kind)) {
-      // Control frames are small, are never charged, and nobody has to release them.
-      const own = ownBytes(length);
-      if (length > 0) own.set(chunk.subarray(from, from + length));
-      this.#emitOwned(word, tag, own);
-      return;
-    }
-    pin.hold();
-    this.#batch.push(
-      new SpanFrame(
-        kind,
-        tag & MAX_WIRE_ID,
-        word >>> 30,
-        chunk.buffer,
-        chunk.byteOffset + from,
-        length,
-        chargeOf(length),
-        pin,
-        this.#sink,
-      ),
-    );
-  }
-
   #emitOwned(word: number, tag: number, body: Bytes): void {
     const kind = tag >>> 28;
-    const id = tag & MAX_WIRE_ID;
-    const length = body.byteLength;
-    if (kind === KIND_CREDIT && id === 0) {
-      if (length !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${length}`);
+    if (kind === KIND_CREDIT && (tag & MAX_WIRE_ID) === 0) {
+      if (body.length !== 4) throw new ProtocolError(`Expected credit of 4 bytes, got ${body.length}`);
       this.#sink.credit(readU32(body, 0));
       return;
     }
     if (kind === KIND_GOAWAY) this.#sink.goaway();
-    const control = isControl(kind);
-    this.#batch.push(
-      new SpanFrame(
-        kind,
-        id,
-        word >>> 30,
-        body.buffer,
-        0,
-        length,
-        control ? 0 : chargeOf(length),
-        undefined,
-        control ? undefined : this.#sink,
-      ),
-    );
+    this.#batch.push(new SpanFrame(word, tag, FrameMemory.ofOne(body, this.#sink), 0));
   }
 
   #flush(): boolean {
@@ -243,4 +204,10 @@ export class FrameDecoder {
       batch.length = 0;
     }
   }
+}
+
+function copyOf(chunk: Uint8Array, at: number, byteLength: number): Bytes {
+  const copy = ownBytes(byteLength);
+  if (byteLength > 0) copy.set(chunk.subarray(at, at + byteLength));
+  return copy;
 }

@@ -3,6 +3,8 @@ import {
   chargeOf,
   MAX_LENGTH,
   MessageTooLargeError,
+  packKindAndId,
+  packLength,
   ProtocolError,
   type Bytes,
   type Frame,
@@ -11,7 +13,7 @@ import {
 } from '@spanwire/ipc-core';
 import { MAX_BATCH_FRAMES } from './frame-decoder.ts';
 import { readU32 } from './little-endian.ts';
-import { ChunkPin, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
+import { FrameMemory, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
 
 export const PREFIX_BYTES = 4;
 
@@ -35,6 +37,7 @@ export interface PlainDecoderOptions {
 export class PlainDecoder implements FrameOwner {
   readonly #options: PlainDecoderOptions;
   readonly #sink: PlainSink;
+  readonly #tag: number;
   readonly #pinned = new PinnedBytes();
   readonly #batch: Frame[] = [];
   readonly #prefix: Uint8Array = new Uint8Array(PREFIX_BYTES);
@@ -52,6 +55,7 @@ export class PlainDecoder implements FrameOwner {
 
   constructor(options: PlainDecoderOptions, sink: PlainSink) {
     this.#options = options;
+    this.#tag = packKindAndId(options.kind, 0);
     this.#sink = sink;
   }
 
@@ -72,15 +76,15 @@ export class PlainDecoder implements FrameOwner {
 
   /** Takes the next bytes. Throws {@link ProtocolError} or {@link MessageTooLargeError}. */
   push(chunk: Uint8Array<ArrayBuffer>): void {
-    const pin =
-      this.#pinned.value >= this.#options.windowBytes ? undefined : new ChunkPin(this.#pinned, chunk.byteLength);
+    const memory =
+      this.#pinned.value < this.#options.windowBytes ? FrameMemory.ofChunk(chunk, this, this.#pinned) : undefined;
     try {
-      this.#decode(chunk, pin);
+      this.#decode(chunk, memory);
     } catch (error) {
       if (this.#batch.length > 0) this.#flush();
       throw error;
     } finally {
-      pin?.drop();
+      memory?.drop();
     }
   }
 
@@ -115,8 +119,8 @@ export class PlainDecoder implements FrameOwner {
     this.#sink.resumable();
   }
 
-  #decode(chunk: Uint8Array<ArrayBuffer>, pin: ChunkPin | undefined): void {
-    const end = chunk.byteLength;
+  #decode(chunk: Uint8Array<ArrayBuffer>, memory: FrameMemory | undefined): void {
+    const end = chunk.length;
     const batch = this.#batch;
     let at = 0;
     for (;;) {
@@ -128,7 +132,7 @@ export class PlainDecoder implements FrameOwner {
           this.#pause(chunk, at);
           break;
         }
-        at = this.#begin(this.#awaited, chunk, at, pin);
+        at = this.#begin(this.#awaited, chunk, at, memory);
       } else {
         if (at === end) break;
         if (this.#heldBytes >= this.#options.windowBytes) {
@@ -139,7 +143,7 @@ export class PlainDecoder implements FrameOwner {
             break;
           }
         }
-        at = this.#readPrefix(chunk, at, pin);
+        at = this.#readPrefix(chunk, at, memory);
       }
       if (batch.length === MAX_BATCH_FRAMES && !this.#flush()) return;
     }
@@ -147,14 +151,14 @@ export class PlainDecoder implements FrameOwner {
   }
 
   /** Reads a length, and the message behind it as far as it can be. */
-  #readPrefix(chunk: Uint8Array<ArrayBuffer>, from: number, pin: ChunkPin | undefined): number {
+  #readPrefix(chunk: Uint8Array<ArrayBuffer>, from: number, memory: FrameMemory | undefined): number {
     let at = from;
     let length: number;
-    if (this.#prefixFilled === 0 && chunk.byteLength - at >= PREFIX_BYTES) {
+    if (this.#prefixFilled === 0 && chunk.length - at >= PREFIX_BYTES) {
       length = readU32(chunk, at);
       at += PREFIX_BYTES;
     } else {
-      while (this.#prefixFilled < PREFIX_BYTES && at < chunk.byteLength) {
+      while (this.#prefixFilled < PREFIX_BYTES && at < chunk.length) {
         this.#prefix[this.#prefixFilled++] = chunk[at++] ?? 0;
       }
       if (this.#prefixFilled < PREFIX_BYTES) return at;
@@ -169,21 +173,15 @@ export class PlainDecoder implements FrameOwner {
       this.#reservation = budget.reserve(length, () => this.#wake());
       return at;
     }
-    return this.#begin(length, chunk, at, pin);
+    return this.#begin(length, chunk, at, memory);
   }
 
   /** The body of a message of `length` bytes begins at `at`. */
-  #begin(length: number, chunk: Uint8Array<ArrayBuffer>, at: number, pin: ChunkPin | undefined): number {
+  #begin(length: number, chunk: Uint8Array<ArrayBuffer>, at: number, memory: FrameMemory | undefined): number {
     this.#awaited = undefined;
-    if (length > 0 && length <= chunk.byteLength - at) {
-      if (pin === undefined) {
-        const own = ownBytes(length);
-        own.set(chunk.subarray(at, at + length));
-        this.#emit(own.buffer, 0, length, undefined);
-      } else {
-        pin.hold();
-        this.#emit(chunk.buffer, chunk.byteOffset + at, length, pin);
-      }
+    if (memory !== undefined && this.#reservation === undefined && length <= chunk.length - at) {
+      memory.hold();
+      this.#emit(length, memory, chunk.byteOffset + at);
       return at + length;
     }
     this.#body = ownBytes(length);
@@ -192,27 +190,26 @@ export class PlainDecoder implements FrameOwner {
   }
 
   #fillBody(body: Bytes, chunk: Uint8Array<ArrayBuffer>, from: number): number {
-    const take = Math.min(body.byteLength - this.#bodyFilled, chunk.byteLength - from);
+    const take = Math.min(body.length - this.#bodyFilled, chunk.length - from);
     if (take > 0) body.set(chunk.subarray(from, from + take), this.#bodyFilled);
     this.#bodyFilled += take;
-    if (this.#bodyFilled === body.byteLength) {
+    if (this.#bodyFilled === body.length) {
       this.#body = undefined;
-      this.#emit(body.buffer, 0, body.byteLength, undefined);
+      this.#emit(body.length, FrameMemory.ofOne(body, this.#takeOwner()), 0);
     }
     return from + take;
   }
 
-  #emit(buffer: ArrayBuffer, offset: number, length: number, pin: ChunkPin | undefined): void {
-    const charge = chargeOf(length);
-    this.#heldBytes += charge;
-    const reservation = this.#reservation;
-    this.#reservation = undefined;
-    const owner = reservation === undefined ? this : this.#ownerOf(reservation);
-    this.#batch.push(new SpanFrame(this.#options.kind, 0, 0, buffer, offset, length, charge, pin, owner));
+  #emit(length: number, memory: FrameMemory, offset: number): void {
+    this.#heldBytes += chargeOf(length);
+    this.#batch.push(new SpanFrame(packLength(length, 0), this.#tag, memory, offset));
   }
 
-  /** Who gives the memory of a large message back when it is released. */
-  #ownerOf(reservation: Reservation): FrameOwner {
+  /** Who counts the message that is complete: this decoder, and the budget when it has reserved its memory there. */
+  #takeOwner(): FrameOwner {
+    const reservation = this.#reservation;
+    if (reservation === undefined) return this;
+    this.#reservation = undefined;
     this.#reservations.add(reservation);
     return {
       reclaim: (charge) => {
@@ -224,7 +221,7 @@ export class PlainDecoder implements FrameOwner {
   }
 
   #pause(chunk: Uint8Array<ArrayBuffer>, at: number): void {
-    if (at < chunk.byteLength) this.#rest = at === 0 ? chunk : chunk.subarray(at);
+    if (at < chunk.length) this.#rest = at === 0 ? chunk : chunk.subarray(at);
     this.#paused = true;
     this.#sink.pause();
   }

@@ -1,5 +1,5 @@
-/** A received frame, and the count of the read chunks that received frames keep alive. */
-import type { Bytes, Frame } from '@spanwire/ipc-core';
+/** A received frame, and the memory it lies in. */
+import { chargeOf, isControl, MAX_LENGTH, MAX_WIRE_ID, type Bytes, type Frame } from '@spanwire/ipc-core';
 
 /** Whoever counts the bytes of unreleased frames. */
 export interface FrameOwner {
@@ -7,24 +7,42 @@ export interface FrameOwner {
   reclaim(charge: number): void;
 }
 
-/** Bytes of read chunks that unreleased frames point into. */
+/** Bytes of read chunks that unreleased frames lie in. */
 export class PinnedBytes {
   value = 0;
 }
 
 /**
- * One read chunk. It counts as pinned while the decoder or any frame holds it: one small span kept for long keeps all of the
- * chunk's memory alive.
+ * Memory that frames lie in: a read chunk, shared by all frames in it, or the memory of one frame alone. A chunk counts as pinned while the
+ * decoder or any frame holds it, because one small span that is kept for long keeps all of the chunk alive.
  */
-export class ChunkPin {
-  private readonly pinned: PinnedBytes;
+export class FrameMemory {
+  readonly buffer: ArrayBuffer;
+  readonly owner: FrameOwner;
+  readonly shared: boolean;
+  private readonly pinned: PinnedBytes | undefined;
   private readonly byteLength: number;
-  private holders = 1;
+  private holders = 0;
 
-  constructor(pinned: PinnedBytes, byteLength: number) {
+  private constructor(buffer: ArrayBuffer, owner: FrameOwner, pinned: PinnedBytes | undefined, byteLength: number) {
+    this.buffer = buffer;
+    this.owner = owner;
+    this.shared = pinned !== undefined;
     this.pinned = pinned;
     this.byteLength = byteLength;
-    pinned.value += byteLength;
+  }
+
+  /** A read chunk, held by whoever decodes it. */
+  static ofChunk(chunk: Uint8Array<ArrayBuffer>, owner: FrameOwner, pinned: PinnedBytes): FrameMemory {
+    const memory = new FrameMemory(chunk.buffer, owner, pinned, chunk.length);
+    memory.holders = 1;
+    pinned.value += chunk.length;
+    return memory;
+  }
+
+  /** Memory of one frame alone. */
+  static ofOne(bytes: Bytes, owner: FrameOwner): FrameMemory {
+    return new FrameMemory(bytes.buffer, owner, undefined, 0);
   }
 
   hold(): void {
@@ -32,70 +50,61 @@ export class ChunkPin {
   }
 
   drop(): void {
-    if (--this.holders === 0) this.pinned.value -= this.byteLength;
+    if (--this.holders === 0 && this.pinned !== undefined) this.pinned.value -= this.byteLength;
   }
 }
 
 /**
- * A frame whose payload is a view into a read chunk (`pin`), or has memory of its own. The view is made on first access.
- *
- * Fields are `private` and not `#private`: frames are made by the million, and `#private` ones cost more to set up.
+ * One frame. Its header stays packed and its view is made on first access: frames are made by the million, and what is not asked for
+ * should not be paid for. (`private` and not `#private` for the same reason.)
  */
 export class SpanFrame implements Frame {
-  readonly kind: number;
-  readonly id: number;
-  readonly flags: number;
-  readonly owned: boolean;
-  private readonly buffer: ArrayBuffer;
+  private readonly word: number;
+  private readonly tag: number;
+  private readonly memory: FrameMemory;
   private readonly offset: number;
-  private readonly length: number;
-  private readonly charge: number;
   private view: Bytes | undefined;
-  private pin: ChunkPin | undefined;
-  private owner: FrameOwner | undefined;
+  private released: boolean;
 
-  constructor(
-    kind: number,
-    id: number,
-    flags: number,
-    buffer: ArrayBuffer,
-    offset: number,
-    length: number,
-    charge: number,
-    pin: ChunkPin | undefined,
-    owner: FrameOwner | undefined,
-  ) {
-    this.kind = kind;
-    this.id = id;
-    this.flags = flags;
-    this.owned = pin === undefined;
-    this.buffer = buffer;
+  /** `word` and `tag` are the header, `offset` is where the payload begins in `memory`. */
+  constructor(word: number, tag: number, memory: FrameMemory, offset: number) {
+    this.word = word;
+    this.tag = tag;
+    this.memory = memory;
     this.offset = offset;
-    this.length = length;
-    this.charge = charge;
     this.view = undefined;
-    this.pin = pin;
-    this.owner = owner;
+    this.released = false;
+  }
+
+  get kind(): number {
+    return this.tag >>> 28;
+  }
+
+  get id(): number {
+    return this.tag & MAX_WIRE_ID;
+  }
+
+  get flags(): number {
+    return this.word >>> 30;
+  }
+
+  get owned(): boolean {
+    return !this.memory.shared;
   }
 
   get payload(): Bytes {
-    return (this.view ??= new Uint8Array(this.buffer, this.offset, this.length));
+    return (this.view ??= new Uint8Array(this.memory.buffer, this.offset, this.word & MAX_LENGTH));
   }
 
   release(): void {
-    const owner = this.owner;
-    if (owner === undefined) return;
-    this.owner = undefined;
-    const pin = this.pin;
-    if (pin !== undefined) {
-      this.pin = undefined;
-      pin.drop();
-    }
-    owner.reclaim(this.charge);
+    if (this.released) return;
+    this.released = true;
+    this.memory.drop();
+    if (!isControl(this.tag >>> 28)) this.memory.owner.reclaim(chargeOf(this.word & MAX_LENGTH));
   }
 }
 
-/** Uninitialised memory of its own, for a payload that is about to be written in full. */
+/** Uninitialised memory, for a payload that is about to be written in full. */
 export function ownBytes(byteLength: number): Bytes {
   // Small ones are zeroed faster than the detour through Buffer takes.
   if (byteLength <= 4096) return new Uint8Array(byteLength);

@@ -153,16 +153,28 @@ describe('a client that greets', () => {
 
   test.each([
     ['ERR_IPC_PEER_GONE', 'closes instead', (socket: Socket) => void socket.once('data', () => socket.end())],
-    ['ERR_IPC_PEER_GONE', 'breaks the connection', (socket: Socket) => void socket.once('data', () => socket.destroy())],
+    [
+      'ERR_IPC_PEER_GONE',
+      'breaks the connection',
+      (socket: Socket) => void socket.once('data', () => socket.destroy()),
+    ],
     ['ERR_IPC_PROTOCOL', 'talks HTTP', (socket: Socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')],
-    ['ERR_IPC_PROTOCOL', 'offers no window', (socket: Socket) => void socket.end(encodeHello({ ...HELLO, windowBytes: 0 }))],
+    [
+      'ERR_IPC_PROTOCOL',
+      'offers no window',
+      (socket: Socket) => void socket.end(encodeHello({ ...HELLO, windowBytes: 0 })),
+    ],
     [
       'ERR_IPC_UNAUTHORIZED',
       'refuses with that code',
       (socket: Socket) =>
         void socket.end(encodeHello({ ...HELLO, refusal: { code: 'ERR_IPC_UNAUTHORIZED', message: 'not you' } })),
     ],
-    ['ERR_IPC_VERSION', 'speaks another version', (socket: Socket) => void socket.end(withU16(encodeHello(HELLO), 8, 7))],
+    [
+      'ERR_IPC_VERSION',
+      'speaks another version',
+      (socket: Socket) => void socket.end(withU16(encodeHello(HELLO), 8, 7)),
+    ],
   ])('rejects with %s when the server %s', async (code, _what, answer) => {
     const path = makePath();
     await rawServer(path, answer);
@@ -247,7 +259,11 @@ describe('the end of a connection', () => {
     ['gone', 'the end of the stream without a goaway', concat([encodeHello(HELLO), request])],
     ['gone', 'the end of the stream inside a frame', concat([encodeHello(HELLO), goaway, request.slice(0, 5)])],
     ['closed', 'the end of a plain stream between messages', concat([encodePlain(pattern(3))])],
-    ['gone', 'the end of a plain stream inside a message', concat([encodePlain(pattern(3)), Uint8Array.of(9, 0, 0, 0, 1)])],
+    [
+      'gone',
+      'the end of a plain stream inside a message',
+      concat([encodePlain(pattern(3)), Uint8Array.of(9, 0, 0, 0, 1)]),
+    ],
   ])('is "%s" after %s', async (reason, _what, bytes) => {
     const path = makePath();
     const server = await echoServer(path);
@@ -257,7 +273,10 @@ describe('the end of a connection', () => {
   test.each([
     ['a reserved kind', encodeFrame({ kind: 11, id: 0, flags: 0, payload: pattern(0) })],
     ['more credit than was spent', encodeFrame({ kind: 10, id: 0, flags: 0, payload: Uint8Array.of(1, 0, 0, 0) })],
-    ['data beyond the window', concat(Array.from({ length: 9 }, (_, id) => encodeFrame({ kind: 0, id, flags: 0, payload: pattern(1000) })))],
+    [
+      'data beyond the window',
+      concat(Array.from({ length: 9 }, (_, id) => encodeFrame({ kind: 0, id, flags: 0, payload: pattern(1000) }))),
+    ],
   ])('is "protocol" after %s, and that client alone is dropped', async (_what, bytes) => {
     const path = makePath();
     // Nobody reads requests here, so what is sent stays unreleased.

@@ -1,0 +1,132 @@
+// @ts-check
+/**
+ * Sockets against a bare `node:net` echo, 64-byte messages, in one run: `node bench/echo.mjs [rounds]`. Every round measures both sides of
+ * each ratio one after the other, and the median of the rounds' ratios counts: the machine may be slow or fast, but not in one round.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createSocketClient } from '@spanwire/ipc-socket';
+
+const ROUNDS = Number(process.argv[2] ?? 30);
+const DEPTH = 256;
+const BYTES = 64;
+const ROUND_TRIPS = 1_000;
+const BATCHES = 100;
+
+const directory = mkdtempSync(join(tmpdir(), 'spanwire-bench-'));
+const server = fileURLToPath(new URL('echo-server.mjs', import.meta.url));
+const message = new Uint8Array(BYTES).fill(1);
+
+/** @param {'bare' | 'spanwire'} kind */
+async function startServer(kind) {
+  const path = join(directory, kind);
+  const child = fork(server, [kind, path]);
+  await once(child, 'message');
+  return { path, child };
+}
+
+/** Writes, and resolves when as many bytes came back. */
+/** @param {string} path */
+async function bareClient(path) {
+  const socket = connect(path);
+  await once(socket, 'connect');
+  let missing = 0;
+  let done = () => {};
+  socket.on('data', (chunk) => {
+    missing -= chunk.length;
+    if (missing === 0) done();
+  });
+  return {
+    close: () => socket.destroy(),
+    /** @param {Uint8Array} bytes @returns {Promise<void>} */
+    echo(bytes) {
+      missing = bytes.length;
+      return new Promise((resolve) => {
+        done = resolve;
+        socket.write(bytes);
+      });
+    },
+  };
+}
+
+/** Nanoseconds per call of `run`. @param {number} times @param {() => unknown} run */
+async function nanosecondsPer(times, run) {
+  const start = process.hrtime.bigint();
+  for (let i = 0; i < times; i++) await run();
+  return Number(process.hrtime.bigint() - start) / times;
+}
+
+/** @param {number[]} values */
+function median(values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+}
+
+const bareServer = await startServer('bare');
+const ourServer = await startServer('spanwire');
+const bare = await bareClient(bareServer.path);
+const client = createSocketClient(ourServer.path);
+await client.connect();
+
+const batch = new Uint8Array(DEPTH * BYTES).fill(1);
+const measures = {
+  'bare round trip': () => nanosecondsPer(ROUND_TRIPS, () => bare.echo(message)),
+  'round trip': () => nanosecondsPer(ROUND_TRIPS, () => client.request(message)),
+  'bare batched': async () => (await nanosecondsPer(BATCHES, () => bare.echo(batch))) / DEPTH,
+  'pipelined, promises': async () =>
+    (await nanosecondsPer(BATCHES, () => {
+      const answers = [];
+      for (let i = 0; i < DEPTH; i++) answers.push(client.request(message));
+      return Promise.all(answers);
+    })) / DEPTH,
+  'pipelined, observables': async () =>
+    (await nanosecondsPer(
+      BATCHES,
+      () =>
+        new Promise((resolve, reject) => {
+          let missing = DEPTH;
+          const observer = {
+            error: reject,
+            complete() {
+              if (--missing === 0) resolve(undefined);
+            },
+          };
+          for (let i = 0; i < DEPTH; i++) client.request$(message).subscribe(observer);
+        }),
+    )) / DEPTH,
+};
+
+/** @type {Record<string, number[]>} */
+const results = Object.fromEntries(Object.keys(measures).map((name) => [name, []]));
+for (let round = -3; round < ROUNDS; round++) {
+  for (const [name, measure] of Object.entries(measures)) {
+    const result = await measure();
+    // The first rounds warm up.
+    if (round >= 0) results[name]?.push(result);
+  }
+}
+
+/** The median over rounds of one measure's rate against another's. @param {string} name @param {string} peer */
+function ratio(name, peer) {
+  return median((results[name] ?? []).map((value, round) => (results[peer]?.[round] ?? Number.NaN) / value));
+}
+
+for (const [name, values] of Object.entries(results)) {
+  console.log(`${name.padEnd(24)} ${(median(values) / 1000).toFixed(3).padStart(8)} us`);
+}
+console.log(
+  `round trip / bare round trip: ${(1 / ratio('round trip', 'bare round trip')).toFixed(2)} (target: at most 1.1)`,
+);
+for (const how of ['promises', 'observables']) {
+  const rate = ratio(`pipelined, ${how}`, 'bare batched');
+  console.log(`rate of pipelined, ${how} / bare batched: ${rate.toFixed(2)} (target: at least 0.4)`);
+}
+
+await client.close();
+bare.close();
+for (const { child } of [bareServer, ourServer]) child.disconnect();
+rmSync(directory, { recursive: true, force: true });
