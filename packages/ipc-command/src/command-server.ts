@@ -92,8 +92,9 @@ export async function createCommandServer<C extends CommandMap, Context>(
   options: CommandServerOptions,
 ): Promise<CommandServer<Context>> {
   const run = runHandlers(commands, handlers);
-  if ('server' in options)
+  if ('server' in options) {
     return new LazyServer(options.server, new Dispatcher(options.server, commands, options), run);
+  }
   const { address, takeover, onFailure, ...serverOptions } = options;
   const transport = await transportOf(address);
   const ipc = transport.createServer(address, { stalledClient: { action: 'keep' }, ...serverOptions });

@@ -10,9 +10,9 @@ import type { CommandAnswer, CommandInfo, FailureOptions } from './handlers.ts';
 export interface CommandCall<C extends Command = Command> extends CommandInfo {
   readonly payload: RequestOutput<C>;
   /** Answers it: with a value, or with items where the command is a stream. Later answers are ignored. */
-  respond(answer: CommandAnswer<C>): void;
+  readonly respond: (answer: CommandAnswer<C>) => void;
   /** Answers it with an error. */
-  fail(error: unknown): void;
+  readonly fail: (error: unknown) => void;
 }
 
 export type CommandStreams<C extends CommandMap> = { readonly [K in keyof C]: Observable<CommandCall<C[K]>> };

@@ -44,7 +44,7 @@ describe('serveCommands', () => {
       {
         add: ({ a, b }) => new Promise((resolve) => (release = () => resolve(a + b))),
         push: (x, stack) => stack.push(x),
-        count: async function* (upTo) {
+        async *count(upTo) {
           for (let i = 1; i <= upTo; i++) yield i;
         },
       },
@@ -83,7 +83,9 @@ describe('serveCommands', () => {
   it('tells handlers who asks, and when the asking ends', async () => {
     const { server, client } = await setUp();
     const infos: unknown[] = [];
-    let aborted: Promise<void> | undefined;
+    const controller = new AbortController();
+    let onAborted = (): void => undefined;
+    const aborted = new Promise<void>((resolve) => (onAborted = resolve));
     serveCommands(
       server,
       commands,
@@ -93,9 +95,8 @@ describe('serveCommands', () => {
           return 0;
         },
         push: (_payload, _context, { signal }) => {
-          aborted = new Promise((resolve) => {
-            signal.addEventListener('abort', () => resolve());
-          });
+          signal.addEventListener('abort', () => onAborted());
+          controller.abort(new Error('enough'));
           return new Promise(() => undefined);
         },
         count: () => interval(1),
@@ -104,15 +105,7 @@ describe('serveCommands', () => {
     );
     await client.add({ a: 1, b: 1 }, { metadata: new Map([['trace', 't1']]), timeoutMs: 60_000 });
     expect(infos).toEqual(['add', 1, 't1', true]);
-    const controller = new AbortController();
     const cancelled = client.push(1, { signal: controller.signal });
-    cancelled.catch(() => undefined);
-    while (aborted === undefined) {
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
-    controller.abort(new Error('enough'));
     await expect(cancelled).rejects.toThrow('enough');
     await aborted;
   });
@@ -138,7 +131,7 @@ describe('serveCommands', () => {
       {
         add: () => 0,
         push: (x) => x,
-        count: async function* () {
+        async *count() {
           try {
             for (let i = 0; ; i++) yield i;
           } finally {
