@@ -496,9 +496,10 @@ export class Connection {
     const open = this.#plain ? this.#inOrder.drain() : this.#open.splice(0);
     this.#openCount = 0;
     this.#givenUp = 0;
+    // First, because whoever is told of a failure may try again at once: that must not come to this connection.
+    this.#host.onGone(this, reason, error, unsent);
     for (const call of open) if (call !== undefined && call !== GIVEN_UP) call.fail(failure);
     if (sending !== undefined && isCall(sending)) sending.fail(failure);
-    this.#host.onGone(this, reason, error, unsent);
   }
 }
 
