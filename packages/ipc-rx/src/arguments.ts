@@ -17,6 +17,16 @@ export function integerIn(name: string, value: unknown, min: number, max: number
   return numberIn(name, value, min, max, 'an integer');
 }
 
+/** `value` when it is one of `choices`, `fallback` when it is undefined. */
+export function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback;
+  const found = choices.find((choice) => choice === value);
+  if (found !== undefined) return found;
+  throw new TypeError(
+    `Expected \`${name}\` to be ${choices.map((each) => `"${each}"`).join(' or ')}, got ${show(value)}`,
+  );
+}
+
 /** Throws unless `value` is a function. */
 export function expectFunction(name: string, value: unknown): void {
   if (typeof value !== 'function') throw new TypeError(`Expected \`${name}\` to be a function, got ${show(value)}`);
