@@ -1,8 +1,9 @@
 /** The client: one method per command. */
-import type { CallOptions, ClientOptions, IpcClient } from '@spanwire/ipc-core';
-import { concatMap, defer, from, type Observable } from 'rxjs';
+import type { CallOptions, ClientOptions, IpcClient, ItemStream } from '@spanwire/ipc-core';
+import { concatMap, defer, from } from 'rxjs';
 import { decodeAnswer, encodeRequest } from './codec.ts';
 import type { Command, CommandMap, RequestInput, ResponseOutput } from './command.ts';
+import { CommandStream } from './command-stream.ts';
 import type { Commands } from './define-commands.ts';
 import { InvalidPayloadError, InvalidResponseError } from './errors.ts';
 import { chain, isPromise, validate, type MaybePromise } from './schema.ts';
@@ -14,10 +15,10 @@ export type CommandArguments<C extends Command> =
     ? [payload?: RequestInput<C>, options?: CallOptions]
     : [payload: RequestInput<C>, options?: CallOptions];
 
-/** A call resolves with its answer; a stream is a cold Observable: each subscription sends the command, unsubscribing cancels it. */
+/** A call resolves with its answer. */
 export type CommandMethod<C extends Command> = (
   ...args: CommandArguments<C>
-) => C['kind'] extends 'stream' ? Observable<ResponseOutput<C>> : Promise<ResponseOutput<C>>;
+) => C['kind'] extends 'stream' ? CommandStream<ResponseOutput<C>> : Promise<ResponseOutput<C>>;
 
 export interface CommandClientControl {
   /** Connects, where the first command would otherwise do so. Once connected, a lost connection is `reconnect`'s business. */
@@ -103,14 +104,21 @@ function stream(
   definition: Command,
   payload: unknown,
   options?: CallOptions,
-): Observable<unknown> {
-  return defer(async () => ({ bytes: await encode(name, definition, payload), ipc: await connection.open() })).pipe(
-    concatMap(({ bytes, ipc }) => ipc.request$(bytes, options)),
+): CommandStream<unknown> {
+  const open = async (): Promise<ItemStream> => {
+    const bytes = await encode(name, definition, payload);
+    return (await connection.open()).request$(bytes, options);
+  };
+  const values$ = defer(open).pipe(
+    concatMap((items$) => items$),
     concatMap((item) => {
       const value = decode(name, definition, item);
       return isPromise(value) ? from(value) : [value];
     }),
   );
+  return new CommandStream(values$, async function* () {
+    for await (const item of await open()) yield await decode(name, definition, item);
+  });
 }
 
 /** Validates, and encodes the payload as it was given: transformations are the server's. */

@@ -42,6 +42,7 @@ export {
   type CommandClientOptions,
   type CommandMethod,
 } from './command-client.ts';
+export { CommandStream } from './command-stream.ts';
 export { clientSend, type CallNames, type ClientSendOptions } from './client-send.ts';
 export {
   CommandError,

@@ -70,6 +70,26 @@ describe('a command client', () => {
     );
   });
 
+  it('iterates a stream one item at a time, and the server waits for it', async () => {
+    const { server, client } = await setUp();
+    void server.ask('serve');
+    const seen: number[] = [];
+    for await (const tick of client.ticks({ count: 1_000_000 })) {
+      seen.push(tick);
+      if (tick === 2) break;
+    }
+    expect(seen).toEqual([0, 1, 2]);
+    await until(
+      () => server.ask<{ openRequests: number }>('stats'),
+      ({ openRequests }) => openRequests === 0,
+    );
+    // What fits the window of a stream, and not a million.
+    const { bytesOut } = await server.ask<{ bytesOut: number }>('stats');
+    expect(bytesOut).toBeLessThan(512 * 1024);
+    const bad = client.ticks({ count: 2_000_000.5 })[Symbol.asyncIterator]();
+    await expect(bad.next()).rejects.toThrow('Expected a valid payload');
+  });
+
   it('ends a stream whose payload is wrong, without asking', async () => {
     const { client } = await setUp();
     await expect(lastValueFrom(client.ticks({ count: 1.5 }))).rejects.toThrow('Expected a valid payload of "ticks"');

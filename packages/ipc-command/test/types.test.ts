@@ -9,6 +9,7 @@ import {
   streamCommand,
   unchecked,
   type CommandCall,
+  type CommandStream,
   type CommandHandlers,
   type RequestInput,
   type ResponseOutput,
@@ -42,7 +43,7 @@ describe('types', () => {
     expectTypeOf(client.add).parameters.toEqualTypeOf<[payload: { a: number; b: number }, options?: CallOptions]>();
     expectTypeOf(client.add).returns.toEqualTypeOf<Promise<{ sum: number }>>();
     expectTypeOf(client.rename).returns.toEqualTypeOf<Promise<string>>();
-    expectTypeOf(client.ticks).returns.toEqualTypeOf<Observable<number>>();
+    expectTypeOf(client.ticks).returns.toEqualTypeOf<CommandStream<number>>();
     expectTypeOf(client.ping).returns.toEqualTypeOf<Promise<undefined>>();
     compiles(() => client.ping());
     compiles(() => client.ping(undefined, { timeoutMs: 5 }));

@@ -1,0 +1,34 @@
+/**
+ * Values as JSON and back, for shells. What JSON lacks is an object with one key: `{"$bytes": "<base64>"}`, `{"$bigint": "<digits>"}`,
+ * `{"$date": "<ISO 8601>"}`.
+ */
+
+/** The value that `text` says. Throws SyntaxError. */
+export function parseValue(text: string): unknown {
+  return JSON.parse(text, (_key, value: unknown) => {
+    if (typeof value !== 'object' || value === null || Object.keys(value).length !== 1) return value;
+    const { $bytes, $bigint, $date }: { $bytes?: unknown; $bigint?: unknown; $date?: unknown } = value;
+    if (typeof $bytes === 'string') return new Uint8Array(Buffer.from($bytes, 'base64'));
+    if (typeof $bigint === 'string') return BigInt($bigint);
+    if (typeof $date === 'string') {
+      const date = new Date($date);
+      if (Number.isNaN(date.getTime())) throw new SyntaxError(`Expected a date in ISO 8601, got ${$date}`);
+      return date;
+    }
+    return value;
+  }) as unknown;
+}
+
+/** `value` as JSON; undefined as `null`, since a line must say something. */
+export function formatValue(value: unknown, indent: number): string {
+  return JSON.stringify(sayable(value), undefined, indent) ?? 'null';
+}
+
+function sayable(value: unknown): unknown {
+  if (typeof value === 'bigint') return { $bigint: value.toString() };
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('base64') };
+  if (value instanceof Date) return { $date: value.toISOString() };
+  if (Array.isArray(value)) return value.map(sayable);
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, sayable(each)]));
+}
