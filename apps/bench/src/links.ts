@@ -1,0 +1,20 @@
+/** What is measured: Spanwire's transports, and what one would use instead. */
+
+/** In the order of the report. */
+export const transportNames = ['memory', 'unix', 'tcp'] as const;
+export const peerNames = [
+  'child-process-json',
+  'child-process-advanced',
+  'net',
+  'net-batched',
+  'message-port',
+  'zeromq',
+] as const;
+
+export type TransportName = (typeof transportNames)[number];
+export type PeerName = (typeof peerNames)[number];
+export type LinkName = TransportName | PeerName;
+
+export function isTransport(link: LinkName): link is TransportName {
+  return (transportNames as readonly string[]).includes(link);
+}

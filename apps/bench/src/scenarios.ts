@@ -1,0 +1,272 @@
+/** Everything that is measured. */
+import { isTransport, peerNames, transportNames, type LinkName, type TransportName } from './links.ts';
+import type { Case, Scenario } from './scenario.ts';
+import type { Style } from './workload.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** One net echo is enough where messages come one by one. */
+const unbatchedPeers = peerNames.filter((name) => name !== 'net-batched');
+const styles = ['promise', 'observable'] as const satisfies readonly Style[];
+
+export const scenarios: readonly Scenario[] = [
+  request('request-64', '64 B there and back, one at a time', 64, { unix: besideNet(1.1) }),
+  request('request-1k', '1 KiB there and back, one at a time', KiB),
+  request('request-64k', '64 KiB there and back, one at a time', 64 * KiB),
+  pipelined(1),
+  pipelined(16),
+  pipelined(256),
+  {
+    name: 'burst-256',
+    title: '256 requests of 64 B at once, then none until all are answered',
+    cases: [
+      ...(['unix', 'tcp'] as const).flatMap((link) =>
+        styles.map((style): Case => ({
+          link,
+          variant: style,
+          workload: { kind: 'burst', bytes: 64, depth: 256, style },
+          figure: 'rate',
+          floor: 'ring',
+          reference: { link: 'net-batched', variant: '' },
+          // Sockets have to keep up with a bare one, however the client is written.
+          ...(link === 'unix' ? { target: { ratioToReference: { atLeast: 0.4 } } } : { fullOnly: true }),
+        })),
+      ),
+      ...peerNames.map((link): Case => ({
+        link,
+        variant: '',
+        workload: { kind: 'burst', bytes: 64, depth: 256, style: 'promise' },
+        figure: 'rate',
+        floor: 'ring',
+        fullOnly: link !== 'net-batched',
+      })),
+    ],
+  },
+  {
+    name: 'one-way-64',
+    title: '64 B one way, as fast as the server takes them',
+    cases: [...transportNames, ...peerNames].map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'one-way', bytes: 64 },
+      figure: 'rate',
+      floor: 'ring',
+      fullOnly: true,
+    })),
+  },
+  large('large-1m', '1 MiB one way through 8 MiB, read in place', MiB, 8 * MiB),
+  large('large-16m', '16 MiB one way through 64 MiB, read in place', 16 * MiB, 64 * MiB),
+  {
+    name: 'cold',
+    title: '64 B there and back every 10 ms, idle in between',
+    // A hundred times as long as a request takes: still few samples.
+    patience: 3,
+    cases: links('unix', ...unbatchedPeers).map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'request', bytes: 64, everyMs: 10 },
+      figure: 'latency',
+      floor: 'cold',
+      fullOnly: !isTransport(link) && link !== 'net',
+    })),
+  },
+  openLoop(1000),
+  openLoop(10_000),
+  {
+    name: 'clients-one',
+    title: '64 B there and back on one of many connections',
+    cases: clientCounts('one'),
+  },
+  {
+    name: 'clients-all',
+    title: '64 B there and back on all connections at once, each one at a time',
+    cases: clientCounts('all'),
+  },
+  {
+    name: 'fairness',
+    title: '64 B there and back while 8 other clients keep the server’s windows full of slow requests',
+    cases: links('unix').flatMap((link) =>
+      [0, 8].map((slow): Case => ({
+        link,
+        variant: slow === 0 ? 'alone' : 'with the slow ones',
+        workload: { kind: 'fairness', bytes: 64, slow },
+        figure: 'latency',
+        floor: 'ring',
+        ...(slow === 0 ? {} : { reference: { link, variant: 'alone' } }),
+        fullOnly: true,
+      })),
+    ),
+  },
+  {
+    name: 'operators',
+    title: 'Requests per second through `requests$.pipe(map(handler))`, against a bare callback; 256 at a time',
+    cases: links('unix').flatMap((link): Case[] =>
+      (['map', 'callback'] as const).map((server) => ({
+        link,
+        variant: server,
+        workload: { kind: 'pipelined', bytes: 64, depth: 256, style: 'promise', server },
+        figure: 'rate',
+        floor: 'ring',
+        ...(server === 'map'
+          ? // The bare callback may be 1.05 times as fast.
+            { reference: { link, variant: 'callback' }, target: { ratioToReference: { atLeast: 1 / 1.05 } } }
+          : {}),
+      })),
+    ),
+  },
+  {
+    name: 'stream',
+    title: 'A request answered with 1,000 items of 64 B; the rate is that of items',
+    cases: transportNames.flatMap((link): Case[] =>
+      (['iterable', 'observable'] as const).map((source) => ({
+        link,
+        variant: source,
+        workload: { kind: 'stream', bytes: 64, items: 1000, source },
+        figure: 'rate',
+        floor: 'ring',
+        fullOnly: true,
+      })),
+    ),
+  },
+  {
+    name: 'cancel',
+    title: 'From an abort to the word that the handler knows',
+    cases: transportNames.map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'cancel' },
+      figure: 'latency',
+      floor: 'ring',
+      fullOnly: true,
+    })),
+  },
+  {
+    name: 'idle',
+    title: 'CPU time of a connected client and server with nothing to do',
+    patience: 4,
+    cases: links('unix', 'net').map((link): Case => ({
+      link,
+      variant: '',
+      workload: isTransport(link) ? { kind: 'idle', bytes: 64 } : { kind: 'request', bytes: 64 },
+      figure: 'cpu',
+      floor: null,
+      ...(isTransport(link) ? { target: { cpuShare: { atMost: 0.001 } } } : {}),
+    })),
+  },
+  {
+    name: 'memory',
+    title: 'What each connected client costs the server',
+    cases: (['unix', 'tcp'] as const).map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'memory', clients: 32 },
+      figure: 'memory',
+      floor: null,
+      fullOnly: true,
+    })),
+  },
+];
+
+function links(...names: LinkName[]): LinkName[] {
+  return names;
+}
+
+function besideNet(atMost: number): Pick<Case, 'reference' | 'target'> {
+  return { reference: { link: 'net', variant: '' }, target: { ratioToReference: { atMost } } };
+}
+
+function request(
+  name: string,
+  title: string,
+  bytes: number,
+  more: { readonly [T in TransportName]?: Pick<Case, 'reference' | 'target'> } = {},
+): Scenario {
+  const cases = [...transportNames, ...unbatchedPeers].map((link): Case => ({
+    link,
+    variant: '',
+    workload: { kind: 'request', bytes },
+    figure: 'latency',
+    floor: 'ring',
+    fullOnly: bytes !== 64,
+    ...(isTransport(link) ? more[link] : {}),
+  }));
+  return { name, title, cases };
+}
+
+function pipelined(depth: number): Scenario {
+  const workload = { kind: 'pipelined', bytes: 64, depth } as const;
+  const common = { figure: 'rate', floor: 'ring' } as const;
+  return {
+    name: `pipelined-${depth}`,
+    title: `Requests of 64 B, ${depth} under way at any time`,
+    cases: [
+      ...transportNames.flatMap((link) =>
+        styles.map((style): Case => ({
+          link,
+          variant: style,
+          workload: { ...workload, style },
+          ...common,
+          fullOnly: depth !== 256 || link === 'tcp' || (link === 'memory' && style === 'observable'),
+        })),
+      ),
+      ...unbatchedPeers.map((link): Case => ({
+        link,
+        variant: '',
+        workload: { ...workload, style: 'promise' },
+        ...common,
+        fullOnly: depth !== 256,
+      })),
+    ],
+  };
+}
+
+function large(name: string, title: string, bytes: number, ringBytes: number): Scenario {
+  // A quarter of the ring goes at once; with two under way one is written while the other is read.
+  const workload = { kind: 'large', bytes, ringBytes, depth: 2 } as const;
+  return {
+    name,
+    title,
+    patience: bytes > 4 * MiB ? 2 : 1,
+    cases: [...transportNames, ...unbatchedPeers]
+      .filter((link) => link !== 'tcp')
+      .map((link): Case => ({
+        link,
+        variant: '',
+        workload,
+        figure: 'rate',
+        floor: 'memcpy',
+        fullOnly: true,
+      })),
+  };
+}
+
+function openLoop(perSecond: number): Scenario {
+  return {
+    name: `open-loop-${perSecond / 1000}k`,
+    title: `${perSecond.toLocaleString('en')} requests of 64 B a second at fixed times; latency from the intended time`,
+    cases: [...transportNames, ...unbatchedPeers].map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'open-loop', bytes: 64, perSecond },
+      figure: 'latency',
+      floor: 'ring',
+      fullOnly: true,
+    })),
+  };
+}
+
+function clientCounts(active: 'one' | 'all'): Case[] {
+  return (['unix'] as const).flatMap((link) =>
+    [1, 3, 64, 512].map((clients): Case => ({
+      link,
+      variant: String(clients),
+      workload: { kind: 'clients', bytes: 64, clients, active },
+      figure: active === 'one' ? 'latency' : 'rate',
+      floor: 'ring',
+      ...(clients === 1 ? {} : { reference: { link, variant: '1' } }),
+      ...(active === 'one' && clients === 512 ? { target: { ratioToReference: { atMost: 1.2 } } } : {}),
+      fullOnly: active === 'all' || (clients !== 1 && clients !== 512),
+    })),
+  );
+}

@@ -1,0 +1,43 @@
+/** `node client.js JOB`: opens a link, and measures when the harness says so. Ends with the harness. */
+import { isTransport } from '../links.ts';
+import type { Job } from '../workload.ts';
+import { clockCostNs } from './clock.ts';
+import type { Order, Report } from './control.ts';
+import { openPeer } from './peer-subject.ts';
+import { Samples } from './samples.ts';
+import { openSpanwire } from './spanwire-subject.ts';
+import type { Subject } from './subject.ts';
+
+const job = JSON.parse(process.argv[2] ?? '') as Job;
+process.on('disconnect', () => process.exit());
+process.on('unhandledRejection', fail);
+process.on('uncaughtException', fail);
+
+try {
+  const clockNs = clockCostNs();
+  const samples = new Samples(clockNs);
+  const subject = await (isTransport(job.link) ? openSpanwire(job, samples) : openPeer(job, samples));
+  if ('missing' in subject) {
+    report({ type: 'skipped', reason: subject.missing });
+  } else {
+    await subject.check();
+    process.on('message', (order: Order) => void measure(subject, order).catch(fail));
+    report({ type: 'ready', serverPid: subject.serverPid, clockNs });
+  }
+} catch (error) {
+  fail(error);
+}
+
+async function measure(subject: Subject, { ms, leadInMs }: Order): Promise<void> {
+  // Caches are warm and everybody is awake when it counts.
+  if (leadInMs > 0) await subject.measure(leadInMs);
+  report({ type: 'measured', measured: await subject.measure(ms) });
+}
+
+function report(what: Report): void {
+  process.send?.(what);
+}
+
+function fail(error: unknown): void {
+  report({ type: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+}

@@ -1,0 +1,16 @@
+import type { PeerName } from '../../links.ts';
+import type { Peer } from './peer.ts';
+
+/** Only the peer that is measured gets loaded: some start threads. */
+const peers: Record<PeerName, () => Promise<Peer>> = {
+  'child-process-json': async () => (await import('./child-process.ts')).json,
+  'child-process-advanced': async () => (await import('./child-process.ts')).advanced,
+  net: async () => (await import('./net.ts')).net,
+  'net-batched': async () => (await import('./net.ts')).netBatched,
+  'message-port': async () => (await import('./message-port.ts')).messagePort,
+  zeromq: async () => (await import('./zeromq.ts')).zeromq,
+};
+
+export function loadPeer(name: PeerName): Promise<Peer> {
+  return peers[name]();
+}

@@ -1,0 +1,7 @@
+/** The first byte of a request, where the server has to tell kinds of them apart. */
+export const SYNC = 0;
+export const SLOW = 1;
+export const CANCEL_ME = 2;
+export const TELL_ME = 3;
+/** What measured messages are filled with. */
+export const FILL = 0x5a;

@@ -1,0 +1,10 @@
+import type { Measured } from './control.ts';
+
+/** What a client process measures: a link that is open, with one workload on it. It ends with the process. */
+export interface Subject {
+  /** The process that the server is in; null when it is this one. */
+  readonly serverPid: number | null;
+  /** Rejects when an answer is not what was asked for. */
+  check(): Promise<void>;
+  measure(ms: number): Promise<Measured>;
+}
