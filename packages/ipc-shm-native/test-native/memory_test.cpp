@@ -181,33 +181,23 @@ TEST("discarded memory is given back at once, reads as zeros, and its addresses 
 }
 
 TEST("segments leave no descriptor and no mapping behind") {
-  const auto count = [](const char* directory) {
-    u32 entries = 0;
-    const std::string command = std::string{"ls "} + directory + " | wc -l";
-    FILE* const listing = popen(command.c_str(), "r");
-    CHECK(listing != nullptr);
-    CHECK_EQ(std::fscanf(listing, "%u", &entries), 1);
-    pclose(listing);
-    return entries;
-  };
   const auto maps = [] {
     u32 lines = 0;
     std::ifstream file{"/proc/self/maps"};
     for (std::string line; std::getline(file, line);) lines += line.find("memfd:spanwire") != std::string::npos;
     return lines;
   };
-  const std::string own = "/proc/" + std::to_string(getpid()) + "/fd";
-  const u32 descriptors = count(own.c_str());
+  const u32 descriptors = open_descriptors();
   CHECK_EQ(maps(), 0u);
   {
     segment server = new_segment();
     auto client = open_segment(duplicate(server.object));
     CHECK(client);
-    CHECK_EQ(count(own.c_str()), descriptors + 2);
+    CHECK_EQ(open_descriptors(), descriptors + 2);
     CHECK(maps() > 0);
     auto failing = create_segment({0, 8192, 8192, [](int, u64) noexcept { return ENOSPC; }});
     CHECK(!failing);
   }
-  CHECK_EQ(count(own.c_str()), descriptors);
+  CHECK_EQ(open_descriptors(), descriptors);
   CHECK_EQ(maps(), 0u);
 }

@@ -55,12 +55,6 @@ connected_pair sockets() {
   return {unique_descriptor{ends[0]}, unique_descriptor{ends[1]}};
 }
 
-u32 open_descriptors() {
-  u32 count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) ++count;
-  return count;
-}
-
 void pass_descriptors(int socket, std::initializer_list<int> descriptors) {
   char byte = 1;
   iovec part{&byte, 1};

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "../native/platform/memory.hpp"
 #include "check.hpp"
@@ -76,6 +77,12 @@ pid_t in_child(Body body) {
   }
   std::fflush(nullptr);
   _exit(code);
+}
+
+inline u32 open_descriptors() {
+  u32 count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) ++count;
+  return count;
 }
 
 inline int exit_code(pid_t child) {

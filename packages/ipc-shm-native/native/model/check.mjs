@@ -49,7 +49,7 @@ let asExpected = true;
  */
 function expect(holds, line) {
   asExpected &&= holds;
-  console.log(`${holds ? 'ok' : 'NOT AS EXPECTED'} - ${line}`);
+  process.stdout.write(`${holds ? 'ok' : 'NOT AS EXPECTED'} - ${line}\n`);
 }
 
 const whole = explore([]);

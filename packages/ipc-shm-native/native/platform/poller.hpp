@@ -32,4 +32,13 @@ class poller {
   unique_descriptor set_;
 };
 
+// A way for one thread to end the wait of another: what is signalled makes `waits_on` readable until it is closed.
+struct interrupter {
+  unique_descriptor waits_on;
+  unique_descriptor signals;
+
+  [[nodiscard]] static result<interrupter> create() noexcept;
+  void signal() noexcept { signals.reset(); } // its end-of-file is the signal
+};
+
 } // namespace spanwire::platform

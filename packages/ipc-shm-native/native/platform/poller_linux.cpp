@@ -1,6 +1,8 @@
 #if defined(__linux__)
 
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -39,6 +41,12 @@ result<unsigned> poller::wait(std::span<ready> out, int timeout_ms) noexcept {
     out[static_cast<unsigned>(i)] = {events[i].data.u32, (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0};
   }
   return static_cast<unsigned>(count);
+}
+
+result<interrupter> interrupter::create() noexcept {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return failure{"pipe2", errno};
+  return interrupter{unique_descriptor{ends[0]}, unique_descriptor{ends[1]}};
 }
 
 } // namespace spanwire::platform

@@ -52,6 +52,9 @@ void poller::remove(int) noexcept {}
 result<unsigned> poller::wait(std::span<ready>, int) noexcept {
   return unsupported;
 }
+result<interrupter> interrupter::create() noexcept {
+  return unsupported;
+}
 
 result<std::string> address_lock::name_for(const std::string&) noexcept {
   return unsupported;

@@ -52,7 +52,7 @@ hub::hub(const settings& wanted, platform::poller poller) : settings_{wanted}, p
 }
 
 hub::~hub() {
-  for (u32 slot = 0; slot < channels_.size(); ++slot) remove(slot);
+  remove_all();
 }
 
 result<std::unique_ptr<hub>> hub::create(const settings& wanted) {
@@ -140,6 +140,10 @@ void hub::remove(u32 slot) noexcept {
   channels_[slot].reset();
   retired_slots_.push_back(slot);
   --channel_count_;
+}
+
+void hub::remove_all() noexcept {
+  for (u32 slot = 0; slot < channels_.size(); ++slot) remove(slot);
 }
 
 // ---- frames ----

@@ -50,6 +50,7 @@ class hub {
 
   // Closes the connection and gives its memory back at once; addresses stay valid for whoever shares the segment.
   void remove(u32 slot) noexcept;
+  void remove_all() noexcept;
 
   [[nodiscard]] channel* find(u32 slot) noexcept {
     return slot < channels_.size() ? channels_[slot].get() : nullptr;

@@ -1,0 +1,33 @@
+{
+  "targets": [
+    {
+      "target_name": "spanwire",
+      "sources": [
+        "native/binding/addon.cpp",
+        "native/binding/host.cpp",
+        "native/binding/loop_waker.cpp",
+        "native/binding/thread_waker.cpp",
+        "native/platform/cpu_linux.cpp",
+        "native/platform/doorbell_linux.cpp",
+        "native/platform/memory_linux.cpp",
+        "native/platform/poller_linux.cpp",
+        "native/platform/rendezvous_linux.cpp",
+        "native/platform/unsupported.cpp",
+        "native/pump/hub.cpp",
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+      "cflags": ["-Wall", "-Wextra"],
+      "cflags_cc": ["-std=gnu++20", "-fvisibility=hidden"],
+      "xcode_settings": {
+        "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+        "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
+      },
+      "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/std:c++20"]}},
+      "conditions": [
+        # Nothing newer than the oldest C library is needed to load it.
+        ["OS=='linux'", {"ldflags": ["-static-libstdc++", "-static-libgcc"]}],
+      ],
+    }
+  ]
+}

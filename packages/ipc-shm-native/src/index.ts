@@ -1,0 +1,2 @@
+/** Spanwire over shared memory. */
+export { addon as loadAddon } from './addon.ts';
