@@ -5,7 +5,7 @@
 import type { Frame } from './channel.ts';
 import { ProtocolError } from './errors.ts';
 import { decodeExtension, type Extension } from './extension.ts';
-import { FLAG_EXTENSION, FLAG_MORE, TOTAL_BYTES } from './frame.ts';
+import { FLAG_EXTENSION, FLAG_MORE, KIND_DUPLEX_REQUEST, TOTAL_BYTES } from './frame.ts';
 import { Message } from './message.ts';
 import type { ReassemblyBudget, Reservation } from './reassembly-budget.ts';
 
@@ -48,6 +48,11 @@ export class Assembly {
   /** All fragments came, if not all into their place. */
   get complete(): boolean {
     return this.#complete;
+  }
+
+  /** Not wanted any more. */
+  get discarded(): boolean {
+    return this.#dead;
   }
 
   /** The memory is granted. */
@@ -178,9 +183,10 @@ export class Assembler {
     return this.#open?.assembly?.granted === true;
   }
 
-  /** Whether the message in progress has this id and is wanted. */
-  isCollecting(id: number): boolean {
-    return this.#open?.id === id && this.#open.assembly !== undefined;
+  /** Whether the message in progress is a request of this id, and is wanted. */
+  isCollectingRequest(id: number): boolean {
+    const open = this.#open;
+    return open?.id === id && open.kind <= KIND_DUPLEX_REQUEST && open.assembly !== undefined;
   }
 
   /** Whether the message in progress has this id. */

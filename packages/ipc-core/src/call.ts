@@ -262,7 +262,7 @@ export class StreamCall extends Call {
   override onResponse(frame: Frame): void {
     const data = takeOwned(frame);
     if (!this.settle()) return;
-    this.#stopInput();
+    this.stopInput();
     this.receiver.push(data);
     this.receiver.end();
   }
@@ -273,18 +273,20 @@ export class StreamCall extends Call {
 
   override onEnd(): void {
     if (!this.settle()) return;
-    this.#stopInput();
+    this.stopInput();
     this.receiver.end();
   }
 
   protected override reject(error: unknown): void {
-    this.#stopInput();
+    this.stopInput();
     this.receiver.fail(error);
   }
 
-  #stopInput(): void {
-    this.sender?.stop();
+  /** Unsubscribes what the client streams up. As {@link StreamSender.stop}. */
+  stopInput(terminal?: LaneEntry): void {
+    const { sender } = this;
     this.sender = undefined;
+    sender?.stop(terminal);
   }
 }
 

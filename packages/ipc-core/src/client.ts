@@ -24,6 +24,7 @@ import {
   helloOfClient,
   resolveClientOptions,
   show,
+  SMALLER,
   type ClientOptions,
   type ClientSettings,
 } from './options.ts';
@@ -175,7 +176,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       );
     }
     if (data.length > connection.maxMessageBytes) {
-      throw new MessageTooLargeError(data.length, connection.maxMessageBytes, "the server's");
+      throw new MessageTooLargeError(data.length, connection.maxMessageBytes, SMALLER);
     }
     if (connection.lane.trySend(KIND_ONE_WAY, 0, data)) return true;
     // A message that never fits one frame is taken when nobody waits; of it a copy goes out as room comes.

@@ -20,8 +20,9 @@ import {
   MAX_WIRE_ID,
 } from './frame.ts';
 import { Deque } from './deque.ts';
+import { HeldAnswers } from './held-answers.ts';
 import { messageOf, takeOwned } from './message.ts';
-import type { ClientSettings } from './options.ts';
+import { bothSides, SMALLER, type ClientSettings } from './options.ts';
 import type { ReassemblyBudget } from './reassembly-budget.ts';
 import { StreamSender } from './stream-sender.ts';
 
@@ -46,6 +47,8 @@ const GIVEN_UP = Symbol('given up');
 export class Connection {
   readonly channel: Channel;
   readonly lane: DataLane;
+  /** The largest message that both sides let pass. */
+  readonly maxMessageBytes: number;
   readonly #host: ConnectionHost;
   readonly #plain: boolean;
   readonly #assembler: Assembler;
@@ -54,6 +57,7 @@ export class Connection {
   readonly #freeIds: number[] = [];
   /** Plain framing: calls in order of sending. */
   readonly #inOrder = new Deque<Call | typeof GIVEN_UP>();
+  readonly #held = new HeldAnswers();
   #openCount = 0;
   #givenUp = 0;
   /** Bytes of borrowed replies. */
@@ -65,13 +69,13 @@ export class Connection {
     this.#host = host;
     this.channel = channel;
     this.lane = new DataLane(channel);
+    this.maxMessageBytes = bothSides(host.settings.maxMessageBytes, channel.hello?.maxMessageBytes);
     this.#plain = channel.framing === 'plain';
     this.#assembler = new Assembler(
       {
         maxMessageBytes: host.settings.maxMessageBytes,
         accept: (kind, id, totalBytes) => this.#acceptAssembly(kind, id, totalBytes),
-        // Answers of different calls have no order to keep, and those of one call come one after the other.
-        onWaiting: (assembly) => this.#waiting.add(assembly),
+        onWaiting: (assembly) => this.#held.wait(assembly),
         onReady: (assembly) => this.#onAssembled(assembly),
         onDiscarded: (kind, id) => {
           if (kind === KIND_RESPONSE) this.#endGivenUp(id);
@@ -80,8 +84,6 @@ export class Connection {
       host.budget,
     );
   }
-
-  readonly #waiting = new Set<Assembly>();
 
   start(): void {
     this.channel.onRoom = () => this.#onRoom();
@@ -101,11 +103,6 @@ export class Connection {
   /** Calls that were given up and whose terminal frame has not come. */
   get givenUpCalls(): number {
     return this.#givenUp;
-  }
-
-  /** The largest message that the server takes. */
-  get maxMessageBytes(): number {
-    return this.channel.hello?.maxMessageBytes ?? this.#host.settings.maxMessageBytes;
   }
 
   // ---- out ----
@@ -147,7 +144,7 @@ export class Connection {
   unfit(call: Call): IpcError | undefined {
     const limit = this.maxMessageBytes;
     if (call.payload.length > limit) {
-      return new MessageTooLargeError(call.payload.length, limit, "the server's");
+      return new MessageTooLargeError(call.payload.length, limit, SMALLER);
     }
     if (!this.#plain) return undefined;
     const what =
@@ -180,25 +177,27 @@ export class Connection {
       this.#checkDrained();
       return;
     }
-    const partial = this.lane.isSending(call);
-    if (call.kind === KIND_ONE_WAY) {
-      // Its fragments cannot be called back: there is no id. What began is finished.
+    // Of a one-way message the fragments cannot be called back: there is no id. What began is finished.
+    if (call.kind === KIND_ONE_WAY) return;
+    if (this.#plain) {
+      this.#givenUp++;
+      this.#inOrder.replace(call, GIVEN_UP);
       return;
     }
-    if (partial && !this.#plain) this.lane.abandon(call);
-    if (call instanceof StreamCall) {
-      call.sender?.stop();
-      call.sender = undefined;
-    }
-    this.#assembler.discard(call.id);
-    if (this.#endWaiting(call.id)) return;
-    this.#givenUp++;
-    if (this.#plain) {
-      this.#inOrder.replace(call, GIVEN_UP);
+    const { id } = call;
+    const told = this.#cutOff(id);
+    this.#assembler.discard(id);
+    if (this.#held.drop(id)) {
+      // The server has ended it already.
+      this.#openCount--;
+      this.#freeId(id);
     } else {
-      this.#open[call.id] = GIVEN_UP;
-      this.channel.trySend('control', KIND_CANCEL, call.id, 0, NO_BYTES);
+      this.#givenUp++;
+      this.#open[id] = GIVEN_UP;
+      if (!told) this.channel.trySend('control', KIND_CANCEL, id, 0, NO_BYTES);
     }
+    // Last: what its source does when it is unsubscribed may send.
+    if (call instanceof StreamCall) call.stopInput();
     this.lane.flush();
   }
 
@@ -271,7 +270,7 @@ export class Connection {
     call.sender = new StreamSender(this.lane, id, this.channel.hello?.streamWindowBytes ?? 0, settings.overflow, {
       onFinished: () => undefined,
       onSent: () => undefined,
-      tooLarge: (bytes) => (bytes > limit ? new MessageTooLargeError(bytes, limit, "the server's") : undefined),
+      tooLarge: (bytes) => (bytes > limit ? new MessageTooLargeError(bytes, limit, SMALLER) : undefined),
     });
     call.sender.start(call.input$);
   }
@@ -313,11 +312,16 @@ export class Connection {
         return;
       case KIND_ERROR:
         this.#assembler.interrupt(frame.id);
+        this.#held.interrupt(frame.id);
         break;
       default:
     }
-    if (this.#assembler.active || (frame.flags & ~1) !== 0) this.#assembler.add(frame);
-    else this.#takeMessage(messageOf(frame));
+    if (this.#assembler.active || (frame.flags & ~1) !== 0) {
+      this.#assembler.add(frame);
+      return;
+    }
+    const message = messageOf(frame);
+    if (!this.#held.any || message.kind === KIND_ONE_WAY || !this.#held.putBehind(message)) this.#takeMessage(message);
   }
 
   #takeMessage(message: Frame): void {
@@ -357,12 +361,8 @@ export class Connection {
       return;
     }
     this.#openCount--;
-    if (this.lane.isSending(call)) {
-      // Answered before it was all sent (refused, too large): the rest is not sent, and the server told where it ends.
-      this.lane.abandon(call);
-      if (!this.#plain) this.channel.trySend('control', KIND_CANCEL, call.id, 0, NO_BYTES);
-      this.lane.flush();
-    }
+    // It may end before all of it was sent (refused, too large), or in the middle of an input item.
+    if (this.#cutOff(message.id)) this.lane.flush();
     this.#freeId(message.id);
     if (message.kind === KIND_RESPONSE) call.onResponse(message);
     else if (message.kind === KIND_END) {
@@ -373,6 +373,15 @@ export class Connection {
       message.release();
       call.fail(error);
     }
+  }
+
+  /** Stops what is half sent of a call, and tells the server that it ends there. False when nothing of it is half sent. */
+  #cutOff(id: number): boolean {
+    const { sending } = this.lane;
+    if (sending === undefined || this.#plain || sending.id !== id) return false;
+    this.lane.abandon(sending);
+    this.channel.trySend('control', KIND_CANCEL, id, 0, NO_BYTES);
+    return true;
   }
 
   #freeId(id: number): void {
@@ -396,12 +405,11 @@ export class Connection {
     if ((frame.flags & FLAG_IN_PLACE) !== 0) return;
     const call = this.#open[frame.id];
     if (!(call instanceof StreamCall) || call.kind !== KIND_DUPLEX_REQUEST) return;
-    const sender = call.sender;
-    call.sender = undefined;
-    if (sender?.stop() !== true) return;
-    // A part of an item is out: its error discards it.
-    const error = new IpcError('ERR_IPC_CANCELLED', 'The input was cancelled');
-    this.lane.pushFirst(new ErrorEntry(frame.id, encodeOwnError(error)));
+    if (this.lane.sending?.id === frame.id) {
+      // A part of an item is out: its error discards it.
+      const error = new IpcError('ERR_IPC_CANCELLED', 'The input was cancelled');
+      call.stopInput(new ErrorEntry(frame.id, encodeOwnError(error)));
+    } else call.stopInput();
   }
 
   #acceptAssembly(kind: number, id: number, totalBytes: number): boolean {
@@ -419,36 +427,24 @@ export class Connection {
       const error = new MessageTooLargeError(totalBytes, maxMessageBytes, "the client's");
       this.#open[id] = GIVEN_UP;
       this.#givenUp++;
-      if (kind === KIND_ITEM) this.channel.trySend('control', KIND_CANCEL, id, 0, NO_BYTES);
+      if (!this.#cutOff(id) && kind === KIND_ITEM) this.channel.trySend('control', KIND_CANCEL, id, 0, NO_BYTES);
       call.fail(error);
+      this.lane.flush();
       return false;
     }
     return true;
   }
 
   #onAssembled(assembly: Assembly): void {
-    this.#waiting.delete(assembly);
     try {
-      this.#takeMessage(assembly.take());
+      const message = assembly.take();
+      const { id } = message;
+      if (!this.#held.complete(assembly, message)) this.#takeMessage(message);
+      for (let next = this.#held.shift(id); next !== undefined; next = this.#held.shift(id)) this.#takeMessage(next);
     } catch (error) {
       this.#onBroken(error);
     }
     if (this.draining) this.#checkDrained();
-  }
-
-  /** Drops what waits for memory of a call that was given up. True when its terminal frame is among it. */
-  #endWaiting(id: number): boolean {
-    let ended = false;
-    for (const assembly of this.#waiting) {
-      if (assembly.id !== id) continue;
-      this.#waiting.delete(assembly);
-      assembly.discard();
-      ended ||= assembly.complete && assembly.kind === KIND_RESPONSE;
-    }
-    if (!ended) return false;
-    this.#openCount--;
-    this.#freeId(id);
-    return true;
   }
 
   /** The terminal frame of a given up call came. */
@@ -490,7 +486,7 @@ export class Connection {
     const sending = this.lane.sending;
     const unsent = this.#takeUnsent();
     this.#assembler.close();
-    for (const assembly of this.#waiting) assembly.discard();
+    this.#held.clear();
     const failure =
       error instanceof IpcError ? error : new PeerGoneError(`The server left: ${reason}`, error && { cause: error });
     const open = this.#plain ? this.#inOrder.drain() : this.#open.splice(0);

@@ -81,7 +81,7 @@ export class TimeoutError extends IpcError {
   }
 }
 
-/** A message is larger than a side's `maxMessageBytes`. */
+/** A message is larger than the `maxMessageBytes` of a side. */
 export class MessageTooLargeError extends IpcError {
   override readonly name: string = 'MessageTooLargeError';
   readonly messageBytes: number;

@@ -90,7 +90,7 @@ export class Inbox {
     if (queued !== undefined) this.#forget(queued);
   }
 
-  /** Moves the first, a request, aside. */
+  /** Moves the first, a request or what belongs to one, aside. */
   park(): void {
     const queued = this.#queue.shift();
     if (queued !== undefined) this.#parked.push(queued);

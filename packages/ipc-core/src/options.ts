@@ -17,7 +17,7 @@ export interface StalledClient {
 }
 
 interface SharedOptions {
-  /** Largest message taken and sent, in bytes. 1 to 2^30 - 1; default 64 MiB. Both sides check. */
+  /** Largest message taken and sent, in bytes. 1 to 2^30 - 1; default 64 MiB. Both sides check; the smaller one counts. */
   readonly maxMessageBytes?: number | undefined;
   /** Credit per stream, in payload bytes; one item may overshoot. 1 KiB to 1 GiB; default 256 KiB. */
   readonly streamWindowBytes?: number | undefined;
@@ -211,6 +211,14 @@ export function integerIn(name: string, value: unknown, min: number, max: number
     throw new RangeError(`Expected \`${name}\` to be an integer from ${min} to ${max}, got ${value}`);
   }
   return value;
+}
+
+/** Whose limit {@link bothSides} is, for messages. */
+export const SMALLER = "the smaller of both sides'";
+
+/** What both sides let pass; `peer` is undefined where the peer tells nothing. */
+export function bothSides(own: number, peer: number | undefined): number {
+  return peer === undefined ? own : Math.min(own, peer);
 }
 
 /** A timeout in milliseconds, or undefined for none; throws on what setTimeout would misread. */

@@ -24,7 +24,7 @@ import {
 } from './frame.ts';
 import { Inbox } from './inbox.ts';
 import { extensionOf, Message, messageOf, takeOwned } from './message.ts';
-import { show, type ServerSettings } from './options.ts';
+import { bothSides, show, SMALLER, type ServerSettings } from './options.ts';
 import { PlainOrder } from './plain-order.ts';
 import type { ReassemblyBudget } from './reassembly-budget.ts';
 import type { RequestTable } from './request-table.ts';
@@ -89,10 +89,14 @@ export class ServerClient {
   readonly channel: Channel;
   readonly server: ServerHost;
   readonly lane: DataLane;
+  /** The largest message that both sides let pass. */
+  readonly maxMessageBytes: number;
   readonly #plain: PlainOrder | undefined;
   readonly #inbox = new Inbox();
   readonly #assembler: Assembler;
   readonly #byWire = new WireTable<ServerRequest>();
+  /** The largest message taken. */
+  readonly #takenBytes: number;
   /** Requests on the books: not answered, or not released, or still streaming. */
   readonly #maxInFlight: number;
   readonly #windowBytes: number;
@@ -117,7 +121,9 @@ export class ServerClient {
     this.channel = channel;
     this.clientId = clientId;
     this.lane = new DataLane(channel);
+    this.maxMessageBytes = bothSides(server.settings.maxMessageBytes, channel.hello?.maxMessageBytes);
     this.#maxInFlight = server.settings.maxInFlight;
+    this.#takenBytes = server.settings.maxMessageBytes;
     this.#windowBytes = server.settings.windowBytes;
     this.#responseWindowBytes = server.settings.responseWindowBytes;
     this.#plain =
@@ -212,6 +218,7 @@ export class ServerClient {
     if (
       frame.kind === KIND_REQUEST &&
       frame.flags === 0 &&
+      frame.payload.length <= this.#takenBytes &&
       this.#inbox.empty &&
       !this.#assembler.active &&
       this.server.consumer !== undefined &&
@@ -266,6 +273,11 @@ export class ServerClient {
   }
 
   #takeMessage(message: Frame): void {
+    if (message.payload.length > this.#takenBytes) {
+      this.#onTooLarge(message.kind, message.id, message.payload.length);
+      message.release();
+      return;
+    }
     switch (message.kind) {
       case KIND_REQUEST:
       case KIND_STREAM_REQUEST:
@@ -309,7 +321,6 @@ export class ServerClient {
   }
 
   #acceptAssembly(kind: number, id: number, totalBytes: number): boolean {
-    const { maxMessageBytes } = this.server.settings;
     const isRequest = kind <= KIND_DUPLEX_REQUEST;
     if (isRequest) this.#checkFree(id);
     else if (kind !== KIND_ONE_WAY && kind !== KIND_ITEM) {
@@ -324,13 +335,23 @@ export class ServerClient {
       return false;
     }
     if (kind === KIND_ITEM && this.#byWire.get(id) === undefined && !this.#inbox.has(id)) return false;
-    if (totalBytes > maxMessageBytes) {
-      const error = new MessageTooLargeError(totalBytes, maxMessageBytes, "the server's");
-      if (isRequest) this.#sendOwnError(id, error);
-      else if (kind === KIND_ITEM) this.#byWire.get(id)?.restIfAny?.input?.fail(error);
+    if (totalBytes > this.#takenBytes) {
+      this.#onTooLarge(kind, id, totalBytes);
       return false;
     }
     return true;
+  }
+
+  /** A client of ours would not have sent it: it costs the one request that it is or belongs to. */
+  #onTooLarge(kind: number, id: number, bytes: number): void {
+    const error = new MessageTooLargeError(bytes, this.#takenBytes, "the server's");
+    if (this.#plain !== undefined) throw error;
+    if (kind <= KIND_DUPLEX_REQUEST) {
+      this.#checkFree(id);
+      this.#sendOwnError(id, error);
+    } else if (kind === KIND_ITEM) {
+      this.#byWire.get(id)?.restIfAny?.input?.fail(error);
+    }
   }
 
   #onAssembled(assembly: Assembly): void {
@@ -351,7 +372,7 @@ export class ServerClient {
       return;
     }
     const overtaking = (flags & FLAG_OVERTAKING) !== 0;
-    const collecting = this.#assembler.isCollecting(id);
+    const collecting = this.#assembler.isCollectingRequest(id);
     if (overtaking) this.#assembler.discard(id);
     else this.#assembler.interrupt(id);
     const queued = this.#inbox.cancel(id);
@@ -441,6 +462,11 @@ export class ServerClient {
         this.#inbox.shift();
         this.#deliverOneWay(message);
       } else if (message.kind > KIND_ONE_WAY) {
+        // Behind its request, which stepped aside.
+        if (this.#inbox.hasRequest(message.id)) {
+          this.#inbox.park();
+          continue;
+        }
         this.#inbox.shift();
         this.#takeInput(message);
       } else if (server.pulling) {
@@ -616,9 +642,9 @@ export class ServerClient {
 
   #answerData(request: ServerRequest, data: Uint8Array): void {
     const { counters } = this.server;
-    const limit = this.channel.hello?.maxMessageBytes ?? this.server.settings.maxMessageBytes;
+    const limit = this.maxMessageBytes;
     if (data.length > limit) {
-      this.#answerOwnError(request, new MessageTooLargeError(data.length, limit, "the client's"));
+      this.#answerOwnError(request, new MessageTooLargeError(data.length, limit, SMALLER));
       return;
     }
     counters.responses++;
@@ -718,9 +744,7 @@ export class ServerClient {
         counters.bytesOut += bytes;
       },
       tooLarge: (bytes) =>
-        hello !== undefined && bytes > hello.maxMessageBytes
-          ? new MessageTooLargeError(bytes, hello.maxMessageBytes, "the client's")
-          : undefined,
+        bytes > this.maxMessageBytes ? new MessageTooLargeError(bytes, this.maxMessageBytes, SMALLER) : undefined,
     });
     counters.responses++;
     request.rest.sender = sender;
@@ -788,10 +812,8 @@ export class ServerClient {
     rest?.input?.fail(error);
     this.#markAnswered(request);
     const payload = encodeOwnError(error);
-    const terminal = new AnswerEntry(this, KIND_ERROR, request.wireId, payload, undefined);
     if (sender === undefined) this.#sendTerminal(KIND_ERROR, request.wireId, payload);
-    else if (sender.stop()) this.lane.pushFirst(terminal);
-    else this.lane.push(terminal);
+    else sender.stop(new AnswerEntry(this, KIND_ERROR, request.wireId, payload, undefined));
     request.abort(error);
   }
 
@@ -835,9 +857,7 @@ export class ServerClient {
   push(data: Uint8Array): boolean {
     const hello = this.channel.hello;
     if (this.#gone !== undefined || hello === undefined || !hello.pushes || !this.lane.idle) return false;
-    if (data.length > hello.maxMessageBytes) {
-      throw new MessageTooLargeError(data.length, hello.maxMessageBytes, "the client's");
-    }
+    if (data.length > this.maxMessageBytes) throw new MessageTooLargeError(data.length, this.maxMessageBytes, SMALLER);
     if (!this.lane.trySend(KIND_ONE_WAY, 0, data)) {
       // Too large for one frame, or no room. Of the large one a copy goes out as room comes; it is the only one that waits.
       if (data.length <= this.lane.pieceBytes) return false;

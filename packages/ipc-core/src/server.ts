@@ -196,7 +196,7 @@ class Server implements IpcServer, ServerHost {
     for (const client of this.#clients.values()) {
       const hello = client.channel.hello;
       // One client's limit is not a reason to keep the message from the others.
-      if (client.gone || hello === undefined || !hello.pushes || data.length > hello.maxMessageBytes) continue;
+      if (client.gone || hello === undefined || !hello.pushes || data.length > client.maxMessageBytes) continue;
       if (client.push(data)) taken++;
       else this.counters.droppedPushes++;
     }

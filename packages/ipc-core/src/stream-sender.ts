@@ -79,13 +79,19 @@ export class StreamSender {
     this.#pump();
   }
 
-  /** Stops at once: no further frame of this stream goes out from here. True when a part of an item is out. */
-  stop(): boolean {
-    const partial = this.#queued !== undefined && this.#lane.isSending(this.#queued);
-    if (this.#queued !== undefined && !this.#lane.remove(this.#queued)) this.#lane.abandon(this.#queued);
+  /**
+   * Stops at once: no further frame of this stream goes out from here. `terminal` goes out in its place; without one, whoever stops a
+   * stream in the middle of an item has told the peer.
+   */
+  stop(terminal?: LaneEntry): void {
+    const queued = this.#queued;
     this.#queued = undefined;
+    const partial = queued !== undefined && this.#lane.isSending(queued);
+    if (queued !== undefined && !this.#lane.remove(queued)) this.#lane.abandon(queued);
+    // Before the source and the owner learn of the end: they may send, and nothing may come between a part of an item and its end.
+    if (partial && terminal !== undefined) this.#lane.pushFirst(terminal);
+    else if (terminal !== undefined) this.#lane.push(terminal);
     this.#finish();
-    return partial;
   }
 
   /** Ends the source and sends `error` as the terminal frame, before whatever waits. */
@@ -115,6 +121,8 @@ export class StreamSender {
       this.#buffer.shift();
     }
     this.#buffer.push(copyOf(item));
+    // With credit it waits in the lane: too large for one piece, or there is no room now.
+    this.#pump();
   }
 
   /** Sends an item at once when it has credit and room. */

@@ -4,6 +4,7 @@
  * It needs vitest, which nothing else of this package does.
  */
 import { describe } from 'vitest';
+import { describeDuplex } from './duplex.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
 import { describeRequests } from './requests.ts';
@@ -43,6 +44,9 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     if (transport.framing === 'plain') return;
     describe('streams', () => {
       describeStreams(transport);
+    });
+    describe('duplex requests', () => {
+      describeDuplex(transport);
     });
   });
 }

@@ -246,6 +246,20 @@ export function describeStreams(transport: TransportUnderTest): void {
     expect(items.map((item, i) => sameBytes(item, pattern(sizes[i]!, i)))).toEqual(sizes.map(() => true));
   });
 
+  test('an item goes out at once, also when it needs fragments or finds no room', async () => {
+    const source = new Subject<Uint8Array>();
+    const { client } = await withClient(transport, () => source, {}, { responseWindowBytes: 8 * 1024 });
+    const sizes: number[] = [];
+    const subscription = client.request$(u32(0)).subscribe((item) => sizes.push(item.byteLength));
+    await eventually('it is subscribed', () => source.observed);
+    source.next(new Uint8Array(100_000));
+    await eventually('the large item', () => sizes.length === 1);
+    for (let i = 0; i < 20; i++) source.next(new Uint8Array(2000));
+    await eventually('all items', () => sizes.length === 21);
+    expect(sizes).toEqual([100_000, ...Array(20).fill(2000)]);
+    subscription.unsubscribe();
+  });
+
   test('an item over the maxMessageBytes of the client errors its stream, and nothing else', async () => {
     const { client } = await withClient(
       transport,
