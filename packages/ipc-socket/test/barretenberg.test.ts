@@ -1,0 +1,123 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import { IpcError, type IpcClient } from '@spanwire/ipc-core';
+import { unpack, pack } from 'msgpackr';
+import { filter, firstValueFrom, lastValueFrom, of } from 'rxjs';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createSocketClient, type SocketClientOptions } from '../src/index.ts';
+import {
+  blake2s,
+  hashOf,
+  hashRequest,
+  startBarretenberg,
+  unavailable,
+  type Barretenberg,
+} from './support/barretenberg.ts';
+import { makePath } from './support/place.ts';
+
+interface Connected {
+  readonly client: IpcClient;
+  readonly server: Barretenberg;
+}
+
+async function connect(options: SocketClientOptions = {}): Promise<Connected> {
+  const path = makePath();
+  const server = await startBarretenberg(path);
+  const client = createSocketClient(path, { framing: 'plain', ...options });
+  onTestFinished(() => client.close());
+  await client.connect();
+  return { client, server };
+}
+
+const codeOf = (error: unknown): string => (error instanceof IpcError ? error.code : String(error));
+
+/** "answered", or the code of the error. */
+const outcome = (call: Promise<unknown>): Promise<string> => call.then(() => 'answered', codeOf);
+
+if (unavailable !== undefined) process.stderr.write(`skipped: ${unavailable}\n`);
+
+describe.skipIf(unavailable !== undefined)('a plain client of the published server', () => {
+  test('gets 20,000 right hashes of random sizes, pipelined 256 deep', async () => {
+    const { client } = await connect();
+    const noise = randomBytes(1024 * 1024);
+    let left = 20_000;
+    const workers = Array.from({ length: 256 }, async () => {
+      while (left > 0) {
+        left--;
+        // Sizes spread evenly over the orders of magnitude, up to 64 KiB; every hundredth up to a megabyte.
+        const magnitude = randomInt(0, left % 100 === 0 ? 20_000 : 16_000) / 1000;
+        const size = Math.floor(2 ** magnitude) - 1;
+        const start = randomInt(0, noise.length - size + 1);
+        const data = noise.subarray(start, start + size);
+        const hash = hashOf(await client.request(hashRequest(data)));
+        if (hash !== blake2s(data)) throw new Error(`Expected the hash of ${size} bytes to be right, got ${hash}`);
+      }
+    });
+    await Promise.all(workers);
+    expect(left).toBe(0);
+  });
+
+  test('takes the answer to a command that does not exist as an answer', async () => {
+    const { client } = await connect();
+    const answer: unknown = unpack(await client.request(pack([['NoSuchCommand', {}]])));
+    expect(answer).toEqual(['ErrorResponse', { message: expect.stringContaining('NoSuchCommand') as unknown }]);
+    const data = randomBytes(100);
+    expect(hashOf(await client.request(hashRequest(data)))).toBe(blake2s(data));
+  });
+
+  test('refuses at once what the wire cannot say, and stays usable', async () => {
+    const { client } = await connect();
+    const data = randomBytes(100);
+    await expect(client.send(data)).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    await expect(lastValueFrom(client.request$(data))).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    await expect(lastValueFrom(client.duplex$(data, of(data)))).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    const metadata = new Map([['trace', '1']]);
+    await expect(client.request(data, { metadata })).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    expect(hashOf(await client.request(hashRequest(data)))).toBe(blake2s(data));
+  });
+
+  test('rejects a message over the limit, and that one alone', async () => {
+    const { client } = await connect({ maxMessageBytes: 1000 });
+    const data = randomBytes(500);
+    const [large, small] = await Promise.allSettled([
+      client.request(hashRequest(randomBytes(1000))),
+      client.request(hashRequest(data)),
+    ]);
+    expect(large.status === 'rejected' && codeOf(large.reason)).toBe('ERR_IPC_MESSAGE_TOO_LARGE');
+    expect(small.status === 'fulfilled' && hashOf(small.value)).toBe(blake2s(data));
+  });
+
+  test('gives the answer of an aborted call to nobody', async () => {
+    const { client } = await connect();
+    const abort = new AbortController();
+    const first = client.request(hashRequest(randomBytes(200_000)), { signal: abort.signal });
+    const data = randomBytes(10);
+    const second = client.request(hashRequest(data));
+    abort.abort();
+    await expect(first).rejects.toBe(abort.signal.reason);
+    expect(hashOf(await second)).toBe(blake2s(data));
+  });
+
+  test('fails every open call with ERR_IPC_PEER_GONE when the server is killed', async () => {
+    const { client, server } = await connect();
+    const data = randomBytes(100_000);
+    const calls = Array.from({ length: 256 }, () => outcome(client.request(hashRequest(data))));
+    await calls[0];
+    server.kill('SIGKILL');
+    const codes = await Promise.all(calls);
+    expect(new Set(codes.slice(codes.indexOf('ERR_IPC_PEER_GONE')))).toEqual(new Set(['ERR_IPC_PEER_GONE']));
+    await expect(server.exited).resolves.toEqual({ code: null, signal: 'SIGKILL' });
+  });
+
+  test('answers or fails every open call when the server is asked to end', async () => {
+    const { client, server } = await connect();
+    const data = randomBytes(100_000);
+    const calls = Array.from({ length: 256 }, () => outcome(client.request(hashRequest(data))));
+    await calls[0];
+    server.kill('SIGTERM');
+    await expect(server.exited).resolves.toEqual({ code: 0, signal: null });
+    const others = (await Promise.all(calls)).filter((code) => code !== 'answered' && code !== 'ERR_IPC_PEER_GONE');
+    expect(others).toEqual([]);
+    await firstValueFrom(client.state$.pipe(filter((state) => state === 'closed')));
+    await expect(client.request(hashRequest(data))).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+  });
+});

@@ -1,0 +1,69 @@
+/** The published Barretenberg server, started for one test, and what it understands. */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { findBbBinary } from '@aztec/bb.js/platform';
+import { pack, unpack } from 'msgpackr';
+import { onTestFinished } from 'vitest';
+
+/** The program of this platform. It must be there on x64 Linux; elsewhere its absence skips tests. */
+const program: string | null = findBbBinary();
+if (program === null && process.platform === 'linux' && process.arch === 'x64') {
+  throw new Error('Expected @aztec/bb.js to ship its server for linux x64');
+}
+
+/** Why these tests cannot run here, or undefined. */
+export const unavailable: string | undefined =
+  program === null ? `@aztec/bb.js ships no server for ${process.platform} ${process.arch}` : undefined;
+
+export interface Barretenberg {
+  readonly pid: number;
+  /** Resolves with how it ended. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Starts the server on the socket `path` and waits until it says that it is ready. It ends with the test. */
+export async function startBarretenberg(path: string): Promise<Barretenberg> {
+  const child = spawn(program ?? '', ['msgpack', 'run', '--input', path], {
+    env: { ...process.env, HARDWARE_CONCURRENCY: '1' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const exited = once(child, 'exit').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null,
+  }));
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await exited;
+  });
+  const said: string[] = [];
+  await new Promise<void>((resolve, reject) => {
+    child.once('error', reject);
+    createInterface({ input: child.stderr })
+      .on('line', (line) => {
+        said.push(line);
+        if (line === 'IPC server ready') resolve();
+      })
+      .once('close', () => reject(new Error(`The server ended before it was ready. It said:\n${said.join('\n')}`)));
+  });
+  return { pid: child.pid ?? 0, exited, kill: (signal) => void child.kill(signal) };
+}
+
+/** The request that hashes `data`. */
+export function hashRequest(data: Uint8Array): Uint8Array {
+  return pack([['Blake2s', { data }]]);
+}
+
+/** The hash in an answer; throws when it is another answer. */
+export function hashOf(answer: Uint8Array): string {
+  const [name, fields] = unpack(answer) as [string, { hash: Uint8Array }];
+  if (name !== 'Blake2sResponse') throw new Error(`Expected a Blake2sResponse, got ${name}`);
+  return Buffer.from(fields.hash).toString('hex');
+}
+
+/** What the hash must be. */
+export function blake2s(data: Uint8Array): string {
+  return createHash('blake2s256').update(data).digest('hex');
+}
