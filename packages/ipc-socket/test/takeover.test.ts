@@ -38,7 +38,7 @@ describe('taking an address over', () => {
     expect(await old.next()).toEqual({ listening: `unix:${path}` });
     const answers: string[] = [];
     const failures: unknown[] = [];
-    let over = false;
+    const over = new AbortController();
     const clients = Array.from({ length: 4 }, async () => {
       do {
         try {
@@ -46,13 +46,13 @@ describe('taking an address over', () => {
         } catch (error) {
           failures.push(error);
         }
-      } while (!over);
+      } while (!over.signal.aborted);
     });
     const server = nameServer(path, 'new');
     await server.listen({ takeover: true });
     // From here on, everybody gets the new one.
     expect(await ask(path)).toBe('new');
-    over = true;
+    over.abort();
     await Promise.all(clients);
     // A client of the old server that is told to go away before it has asked may be refused; none finds a dead address.
     for (const failure of failures) expect(failure).toMatchObject({ code: 'ERR_IPC_REFUSED' });
