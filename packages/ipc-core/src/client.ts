@@ -1,5 +1,5 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
-import { Observable, ReplaySubject, Subject } from 'rxjs';
+import { filter, firstValueFrom, Observable, ReplaySubject, Subject } from 'rxjs';
 import { copyOf } from './bytes.ts';
 import { ExchangeCall, OneWayCall, RequestCall, StreamCall, type Call, type CallOwner } from './call.ts';
 import type { Connect } from './channel.ts';
@@ -14,6 +14,7 @@ import type {
   IpcReply,
   ItemStream,
 } from './contract.ts';
+import { expectCapacity } from './data-lane.ts';
 import { Deque } from './deque.ts';
 import { HybridStream, iterateLazily } from './item-stream.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, type IpcErrorCode } from './errors.ts';
@@ -111,6 +112,8 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
   connect(): Promise<void> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
     if (this.#state === 'connected') return DONE;
+    if (this.#state === 'draining') return Promise.reject(refused());
+    if (this.#state === 'reconnecting') return this.#reconnected();
     if (this.#connecting === undefined) {
       this.#setState('connecting');
       this.#connecting = this.#open().catch((error: unknown) => {
@@ -359,20 +362,26 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       await channel.close('closed');
       throw this.#over;
     }
+    expectCapacity(channel);
+    const connection = new Connection(this, channel);
+    if (!this.#referenced) channel.unref();
+    // Those who waited go first: the connection is told to nobody before.
+    for (let call = this.#waiting.shift(); call !== undefined; call = this.#waiting.shift()) connection.push(call);
+    if (this.#over !== undefined) {
+      await connection.close(this.#over);
+      throw this.#over;
+    }
     this.#connecting = undefined;
     this.#attempt = 0;
-    const connection = new Connection(this, channel);
     this.#connection = connection;
-    if (!this.#referenced) channel.unref();
     this.#setState('connected');
     connection.start();
-    for (let call = this.#waiting.shift(); call !== undefined; call = this.#waiting.shift()) {
-      if (this.#connection !== connection) {
-        this.#waiting.unshift(call);
-        return;
-      }
-      connection.push(call);
-    }
+  }
+
+  /** Somebody asks for the connection that is being made again anyway. */
+  async #reconnected(): Promise<void> {
+    await firstValueFrom(this.#states.pipe(filter((state) => state !== 'reconnecting')), { defaultValue: undefined });
+    if (this.#over !== undefined) throw this.#over;
   }
 
   /** Connects again after `delayMs`, or after the next of the policy's delays. */

@@ -4,6 +4,7 @@
  */
 import type { Channel } from './channel.ts';
 import { Deque } from './deque.ts';
+import { ProtocolError } from './errors.ts';
 import { align8, FLAG_EXTENSION, FLAG_MORE, TOTAL_BYTES } from './frame.ts';
 
 /** A message that waits for room. The lane reads the fields when its turn comes. */
@@ -21,6 +22,18 @@ export interface LaneEntry {
 }
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** What a peer must take at once: the smallest window has twice of it. */
+const MIN_CAPACITY_BYTES = 4096;
+
+/** Throws {@link ProtocolError} when the peer's window is so small that not even an error passes. */
+export function expectCapacity(channel: Channel): void {
+  if (channel.framing === 'plain' || channel.capacityBytes >= MIN_CAPACITY_BYTES) return;
+  void channel.close('protocol');
+  throw new ProtocolError(
+    `Expected a peer that takes ${MIN_CAPACITY_BYTES} bytes at once, got one that takes ${channel.capacityBytes}`,
+  );
+}
 
 export class DataLane {
   /** The largest payload that goes out in one piece. */

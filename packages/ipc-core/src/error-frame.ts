@@ -4,8 +4,8 @@ import { IpcError, isIpcErrorCode, RemoteError } from './errors.ts';
 /** Longer ones are cut. */
 const MAX_MESSAGE_CHARACTERS = 8192;
 const MAX_NAME_CHARACTERS = 256;
-/** What the smallest window passes in one piece. */
-const ALWAYS_FITS_BYTES = 2040;
+/** What every window passes in one piece. */
+const ALWAYS_FITS_BYTES = 1024;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();

@@ -182,7 +182,13 @@ export class ServerClient {
   seemsStuck(): boolean {
     const { taken, sent } = this.#sinceLastLook;
     this.#sinceLastLook = { taken: false, sent: false };
-    return (!this.lane.idle && !taken) || ((this.channel.midFrame || this.#assembler.collecting) && !sent);
+    if (!this.lane.idle && !taken) return true;
+    return (this.channel.midFrame || this.#assembler.collecting) && !sent && !this.#holdsWindow();
+  }
+
+  /** Whether it is we who keep the client from sending: bytes of it are not delivered, or not released. */
+  #holdsWindow(): boolean {
+    return !this.#inbox.empty || this.#openRequests().some(({ kind, released }) => kind === KIND_REQUEST && !released);
   }
 
   /** Nothing is open, and all answers are out. */

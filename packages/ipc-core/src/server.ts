@@ -15,6 +15,7 @@ import type {
   ServerStats,
   ShutdownOptions,
 } from './contract.ts';
+import { expectCapacity } from './data-lane.ts';
 import { IpcError } from './errors.ts';
 import { expectBytes, expectFunction, expectTimeout, helloOfServer, resolveServerOptions, show } from './options.ts';
 import type { ServerOptions, ServerSettings } from './options.ts';
@@ -399,6 +400,11 @@ class Server implements IpcServer, ServerHost {
   #onChannel(channel: Channel): void {
     if (this.draining || this.#ended) {
       void channel.close('shutdown');
+      return;
+    }
+    try {
+      expectCapacity(channel);
+    } catch {
       return;
     }
     const clientId = this.#nextClientId++;
