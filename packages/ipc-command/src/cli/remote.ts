@@ -26,8 +26,9 @@ export class Remote {
 
   async describe(options: CallOptions): Promise<Description> {
     const description = await this.call(DESCRIBE, undefined, options);
-    if (!isDescription(description))
+    if (!isDescription(description)) {
       throw new ProtocolError('Expected the description of a command server, got another value');
+    }
     return description;
   }
 
