@@ -97,7 +97,7 @@ function malformed(message: string, options?: ErrorOptions): InvalidPayloadError
 }
 
 type WireError =
-  | { readonly kind: 'unknown'; readonly command: string }
+  | { readonly kind: 'unknown' }
   | { readonly kind: 'payload'; readonly command: string | null; readonly issues: readonly CommandIssue[] }
   | { readonly kind: 'response'; readonly command: string; readonly issues: readonly CommandIssue[] }
   | { readonly kind: 'version'; readonly command: string; readonly clientHash: string; readonly serverHash: string };
@@ -111,7 +111,8 @@ function wireError(error: CommandError): WireError & { readonly message: string 
   if (error instanceof VersionMismatchError) {
     return { kind: 'version', command, clientHash: error.clientHash, serverHash: error.serverHash, message };
   }
-  return { kind: 'unknown', command, message };
+  // Its name comes from the client, which knows it: any length may come, and none goes back.
+  return { kind: 'unknown', message };
 }
 
 function errorOf(command: string, wire: unknown): CommandError | ProtocolError {

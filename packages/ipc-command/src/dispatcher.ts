@@ -38,6 +38,7 @@ export class Dispatcher {
   readonly #serves: (command: string) => boolean;
   /** Clients with another definition, and its hash. */
   readonly #strangers = new Map<number, string>();
+  #description: Uint8Array | undefined;
   /** What it observes of the server. */
   readonly subscription: Subscription;
 
@@ -89,7 +90,7 @@ export class Dispatcher {
       const { command, payload } = decodeRequest(request.span);
       // Decoded values keep nothing of the span: the client may send on while the handler works.
       request.release();
-      if (command === DESCRIBE) return encodeAnswer(command, describe(this.#commands));
+      if (command === DESCRIBE) return (this.#description ??= encodeAnswer(command, describe(this.#commands)));
       const strange = this.#strangers.get(request.clientId);
       if (strange !== undefined) throw new VersionMismatchError(command, strange, this.#commands.hash);
       const { definitions } = this.#commands;

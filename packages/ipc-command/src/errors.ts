@@ -19,7 +19,8 @@ export class CommandError extends IpcError {
 export class UnknownCommandError extends CommandError {
   override readonly name: string = 'UnknownCommandError';
   constructor(command: string) {
-    super('ERR_IPC_UNSUPPORTED', `Expected a command that the server has, got ${JSON.stringify(command)}`, command);
+    const shown = JSON.stringify(command.slice(0, 128));
+    super('ERR_IPC_UNSUPPORTED', `Expected a command that the server has, got ${shown}`, command);
   }
 }
 

@@ -281,6 +281,8 @@ describe('a lazy server in another process', () => {
       (pending) => pending === 3,
     );
     expect(await server.ask('stack')).toEqual([]);
+    // Nothing in the process is set to go off by itself.
+    expect(await server.ask('timers')).toBe(0);
     expect(await server.ask('poll')).toBe(3);
     expect(await answers).toEqual([1, 2, 3]);
     const more = client.push({ x: 4 });

@@ -5,14 +5,14 @@ import { formatIssue } from '../schema.ts';
 
 export const EXIT_OK = 0;
 /** The command ran and failed, or anything that is not below. */
-export const EXIT_FAILED = 1;
+const EXIT_FAILED = 1;
 /** The arguments of this program are wrong. Nothing was sent. */
 export const EXIT_USAGE = 2;
 /** No connection, or it broke. */
-export const EXIT_CONNECTION = 3;
-export const EXIT_TIMEOUT = 4;
+const EXIT_CONNECTION = 3;
+const EXIT_TIMEOUT = 4;
 /** The server has no such command, or does not take this payload. Nothing ran. */
-export const EXIT_REFUSED = 5;
+const EXIT_REFUSED = 5;
 
 export const EXIT_CODES_HELP = `
 Exit codes:
