@@ -4,13 +4,16 @@
  * It needs vitest, which nothing else of this package does.
  */
 import { describe } from 'vitest';
+import { describeCancellation } from './cancellation.ts';
 import { describeDuplex } from './duplex.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
+import { describeOneWay } from './one-way.ts';
 import { describeRequests } from './requests.ts';
 import { describeSink } from './sink.ts';
 import { describeStreams } from './streams.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
+import { describeWindows } from './windows.ts';
 
 export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
 
@@ -41,12 +44,21 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     describe('handlers', () => {
       describeHandlers(transport);
     });
+    describe('windows', () => {
+      describeWindows(transport);
+    });
     if (transport.framing === 'plain') return;
     describe('streams', () => {
       describeStreams(transport);
     });
     describe('duplex requests', () => {
       describeDuplex(transport);
+    });
+    describe('cancellation', () => {
+      describeCancellation(transport);
+    });
+    describe('one-way messages and pushes', () => {
+      describeOneWay(transport);
     });
   });
 }
