@@ -5,7 +5,16 @@ import { median, relativeNoise } from './statistics.ts';
 
 /** Where a change can be seen best; a key of both records and rounds. */
 type Yardstick = keyof RoundRecord &
-  ('ratioToFloor' | 'ratioToBestPeer' | 'ratioToReference' | 'p50Ns' | 'perSecond' | 'cpuShare' | 'bytesPerClient');
+  (
+    | 'ratioToFloor'
+    | 'ratioToBestPeer'
+    | 'ratioToReference'
+    | 'p50Ns'
+    | 'p99Ns'
+    | 'perSecond'
+    | 'cpuShare'
+    | 'bytesPerClient'
+  );
 
 export interface Change {
   readonly scenario: string;
@@ -83,7 +92,8 @@ function yardstickOf(old: BenchRecord, now: BenchRecord): Yardstick {
   if (now.transport?.startsWith('shm') === true && both('ratioToFloor')) return 'ratioToFloor';
   if (old.reference === now.reference && both('ratioToReference')) return 'ratioToReference';
   if (old.peer === now.peer && both('ratioToBestPeer')) return 'ratioToBestPeer';
-  return now.figure === 'latency' ? 'p50Ns' : 'perSecond';
+  if (now.figure === 'rate') return 'perSecond';
+  return now.figure === 'tail' ? 'p99Ns' : 'p50Ns';
 }
 
 function isBetterSmall(yardstick: Yardstick, { figure }: BenchRecord): boolean {

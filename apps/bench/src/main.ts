@@ -1,5 +1,4 @@
 /** `npm run bench`: reads its parameters, runs, prints. */
-import { writeFileSync } from 'node:fs';
 import { compare } from './compare.ts';
 import { Floor } from './floor.ts';
 import { describeMachine } from './machine.ts';
@@ -8,7 +7,7 @@ import { readOptions, type Options } from './options.ts';
 import { twoCpus } from './placement.ts';
 import { showProgress } from './progress.ts';
 import { nameOf, recordsOf } from './records.ts';
-import { readResult, SCHEMA, type BenchResult } from './result.ts';
+import { readResult, SCHEMA, writeResult, type BenchResult } from './result.ts';
 import { run, stepsOf, type RunOptions, type ScenarioResult } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
@@ -43,7 +42,12 @@ async function bench(options: Options): Promise<number> {
   }
   const result = await resultOf(results, options);
 
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result)}\n`);
+  if (options.json !== undefined) writeResult(options.json, result);
+  if (options.report !== undefined) {
+    // Loaded late: drawing takes more code than everything else together.
+    const { writeReport } = await import('./report/write-report.ts');
+    await writeReport(options.report, result);
+  }
   console.log(tablesOf(result));
   for (const { scenario, cases } of results) {
     for (const one of cases) {

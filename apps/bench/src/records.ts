@@ -108,6 +108,7 @@ function bestOf(peers: readonly Measured[]): Measured | undefined {
 
 const figuresOf: Record<Figure, (round: RoundFigures) => number | null> = {
   latency: ({ latency }) => latency?.p50Ns ?? null,
+  tail: ({ latency }) => latency?.p99Ns ?? null,
   rate: ({ perSecond }) => perSecond,
   cpu: ({ cpuShare }) => cpuShare,
   memory: ({ bytesPerClient }) => bytesPerClient,

@@ -1,5 +1,5 @@
 /** The JSON that a run writes: `--json FILE`. Described in docs/benchmarks.md; names there and here are the same. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type { State } from './floor.ts';
 import type { Machine } from './machine.ts';
 import type { Figure, Target } from './scenario.ts';
@@ -34,7 +34,7 @@ export interface BenchRecord {
   readonly transport: string | null;
   /** The peer whose record this is, or the best one, with which `ratioToBestPeer` compares. */
   readonly peer: string | null;
-  /** What counts here, and what ratios are made of: `p50Ns`, `perSecond`, `cpuShare` or `bytesPerClient`. */
+  /** What counts here, and what ratios are made of: `p50Ns`, `p99Ns`, `perSecond`, `cpuShare` or `bytesPerClient`. */
   readonly figure: Figure;
   /** Payload of one message; null where there is none. */
   readonly bytes: number | null;
@@ -85,6 +85,13 @@ export interface RoundRecord {
 }
 
 export { CDF_SHARES } from './worker/control.ts';
+
+/** Six digits are more than anything here is worth. */
+export function writeResult(path: string, result: BenchResult): void {
+  const shorten = (_name: string, value: unknown): unknown =>
+    typeof value === 'number' ? Number(value.toPrecision(6)) : value;
+  writeFileSync(path, `${JSON.stringify(result, shorten)}\n`);
+}
 
 /** Throws a TypeError when the file is none that this version wrote. */
 export function readResult(path: string): BenchResult {

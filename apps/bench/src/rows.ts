@@ -13,12 +13,13 @@ export function labelOf({ transport, peer, variant }: BenchRecord): string {
 export function amountOf(record: BenchRecord): string {
   switch (record.figure) {
     case 'latency':
+    case 'tail':
     case 'rate':
       return record.bytes !== null && record.bytes >= 2 ** 20 && record.perSecond !== null
         ? formatBytesPerSecond(record.perSecond * record.bytes)
         : formatRate(record.perSecond);
     case 'cpu':
-      return formatShare(record.cpuShare);
+      return `${formatShare(record.cpuShare)}, ${formatRate(record.wakeUpsPerSecond)}`;
     default:
       return formatBytes(record.bytesPerClient);
   }

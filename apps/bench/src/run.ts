@@ -108,7 +108,9 @@ async function runScenario(
     }
     for (let round = 0; round < options.rounds; round++) {
       floors.push((await measureFloor(scenario, options)) ?? null);
-      for (const entry of entries) {
+      // Each begins a round in its turn: whoever follows the floor finds the machine as the floor left it.
+      const first = round % entries.length;
+      for (const entry of [...entries.slice(first), ...entries.slice(0, first)]) {
         await attempt(entry, async (client) => {
           entry.rounds.push(await measureCase(entry.case, client, ms));
         });

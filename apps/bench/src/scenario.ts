@@ -6,6 +6,8 @@ import type { Workload } from './workload.ts';
 export type Figure =
   /** The median round trip; less is better. */
   | 'latency'
+  /** The round trip that one in a hundred exceeds; less is better. */
+  | 'tail'
   /** Messages per second; more is better. */
   | 'rate'
   /** CPU time of both processes while nothing happens, as a share of one CPU; less is better. */

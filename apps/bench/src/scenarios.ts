@@ -85,13 +85,13 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'fairness',
-    title: '64 B there and back while 8 other clients keep the server’s windows full of slow requests',
+    title: '64 B there and back while 8 other clients keep the server’s windows full of slow requests: its p99',
     cases: links('unix').flatMap((link) =>
       [0, 8].map((slow): Case => ({
         link,
         variant: slow === 0 ? 'alone' : 'with the slow ones',
         workload: { kind: 'fairness', bytes: 64, slow },
-        figure: 'latency',
+        figure: 'tail',
         floor: 'ring',
         ...(slow === 0 ? {} : { reference: { link, variant: 'alone' } }),
         fullOnly: true,
