@@ -3,7 +3,7 @@ import { Assembler, type Assembly } from './assembler.ts';
 import { StreamCall, type Call } from './call.ts';
 import type { Channel, Frame } from './channel.ts';
 import type { Bytes, DisconnectReason } from './contract.ts';
-import { DataLane, type LaneEntry } from './data-lane.ts';
+import { DataLane, limitOfPeer, type LaneEntry } from './data-lane.ts';
 import { decodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError } from './errors.ts';
 import {
@@ -69,7 +69,7 @@ export class Connection {
     this.#host = host;
     this.channel = channel;
     this.lane = new DataLane(channel);
-    this.maxMessageBytes = bothSides(host.settings.maxMessageBytes, channel.hello?.maxMessageBytes);
+    this.maxMessageBytes = bothSides(host.settings.maxMessageBytes, limitOfPeer(channel));
     this.#plain = channel.framing === 'plain';
     this.#assembler = new Assembler(
       {

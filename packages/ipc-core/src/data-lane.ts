@@ -35,6 +35,12 @@ export function expectCapacity(channel: Channel): void {
   );
 }
 
+/** The largest message that the peer takes; undefined: it did not say. */
+export function limitOfPeer(channel: Channel): number | undefined {
+  // Plain framing knows no fragments: what does not fit at once never passes.
+  return channel.framing === 'plain' ? channel.capacityBytes : channel.hello?.maxMessageBytes;
+}
+
 export class DataLane {
   /** The largest payload that goes out in one piece. */
   readonly pieceBytes: number;

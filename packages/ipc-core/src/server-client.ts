@@ -4,7 +4,7 @@ import { Assembler, type Assembly } from './assembler.ts';
 import { copyOf } from './bytes.ts';
 import type { Channel, Frame } from './channel.ts';
 import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
-import { DataLane, type LaneEntry } from './data-lane.ts';
+import { DataLane, limitOfPeer, type LaneEntry } from './data-lane.ts';
 import { decodeFailure, encodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError, ShutdownRequested } from './errors.ts';
 import {
@@ -121,7 +121,7 @@ export class ServerClient {
     this.channel = channel;
     this.clientId = clientId;
     this.lane = new DataLane(channel);
-    this.maxMessageBytes = bothSides(server.settings.maxMessageBytes, channel.hello?.maxMessageBytes);
+    this.maxMessageBytes = bothSides(server.settings.maxMessageBytes, limitOfPeer(channel));
     this.#maxInFlight = server.settings.maxInFlight;
     this.#takenBytes = server.settings.maxMessageBytes;
     this.#windowBytes = server.settings.windowBytes;
