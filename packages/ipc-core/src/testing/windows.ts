@@ -66,7 +66,7 @@ export function describeWindows(transport: TransportUnderTest): void {
     const fixture = await serve(transport, { maxInFlight: 5 });
     let most = 0;
     fixture.server.requests$.subscribe((request) => {
-      if (request.clientId === otherId) {
+      if (request.span.byteLength === 4) {
         request.respond(request.span);
         return;
       }
@@ -74,9 +74,8 @@ export function describeWindows(transport: TransportUnderTest): void {
       most = Math.max(most, held.length);
     });
     const other = await fixture.client();
-    const otherId = fixture.events[0]!.clientId;
     const client = await fixture.client();
-    const answers = Array.from({ length: 100 }, (_, i) => client.request(u32(i)));
+    const answers = Array.from({ length: 100 }, (_, i) => client.request(numbered(i, 8)));
     await eventually('five are open', () => held.length === 5);
     await converse(other);
     expect(held.length).toBe(5);
@@ -150,7 +149,7 @@ export function describeWindows(transport: TransportUnderTest): void {
     const requests = (async () => {
       for (let i = 1; i <= count; i++) await raw.send(KIND_REQUEST, i, numbered(i, 8));
     })();
-    await eventually('the client is stopped', () => fixture.server.stats.requests > 4);
+    await eventually('the first requests came', () => fixture.server.stats.requests > 0);
     await converse(other, 50);
     const taken = fixture.server.stats.requests;
     await converse(other, 50);
