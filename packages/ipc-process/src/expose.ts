@@ -3,7 +3,7 @@
  * functions become facades that do the same with what they return.
  */
 import { oneOf, type Overflow } from '@spanwire/ipc-core';
-import { RpcStub, RpcTarget } from 'capnweb';
+import { RpcPromise, RpcStub, RpcTarget } from 'capnweb';
 import { isObservable } from 'rxjs';
 import { OutgoingStream } from './outgoing-stream.ts';
 import { isAsyncIterable } from './stream-source.ts';
@@ -46,7 +46,10 @@ export function expose<T>(value: T, options: ExposeOptions = {}): T {
 export function exposeIn(value: unknown, scope: ExposeScope, known: WeakMap<object, object>): unknown {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return value;
   // Stubs have every property one asks them for, so nothing else may be asked of them.
-  if (value instanceof RpcStub || value instanceof OutgoingStream || facades.has(value)) return value;
+  if (value instanceof RpcPromise) return value;
+  // capnweb cannot give an object back to the process where it lives. A stub of the stub takes it for an object from here.
+  if (value instanceof RpcStub) return new RpcStub(value);
+  if (value instanceof OutgoingStream || facades.has(value)) return value;
   if (value instanceof RpcTarget || typeof value === 'function') {
     let facade = known.get(value);
     if (facade === undefined) {

@@ -1,7 +1,8 @@
 /** The receiving half of an Observable between processes. */
-import { Deque, IpcError } from '@spanwire/ipc-core';
+import { IpcError } from '@spanwire/ipc-core';
 import { RpcTarget, type RpcStub } from 'capnweb';
 import { Observable, type Subscriber } from 'rxjs';
+import { PullIterator } from './pull-iterator.ts';
 import type { SinkTarget, StreamSource } from './stream-source.ts';
 
 /** Tells when a connection ends. */
@@ -50,8 +51,8 @@ export class RemoteObservable<T> extends Observable<T> implements AsyncIterable<
   }
 
   /** The same Observable, with a life of its own: it lives until it is disposed. */
-  dup(): RemoteObservable<T> {
-    return new RemoteObservable(this.#source.dup(), this.#link);
+  dup(): this {
+    return new RemoteObservable<T>(this.#source.dup(), this.#link) as this;
   }
 
   /** Lets go of the source. Running subscriptions go on. */
@@ -59,19 +60,8 @@ export class RemoteObservable<T> extends Observable<T> implements AsyncIterable<
     this.#source[Symbol.dispose]();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    const sink = new PullSink<T>();
-    const stop = this.#subscribeTo(sink, (error) => sink.error(error));
-    try {
-      for (;;) {
-        const item = await sink.take();
-        if (item === undefined) return;
-        yield item.value;
-      }
-    } finally {
-      stop();
-      sink.letGo();
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    return new PullIterator<T>((sink, fail) => this.#subscribeTo(sink, fail));
   }
 
   get #source(): RpcStub<StreamSource> {
@@ -127,58 +117,5 @@ class SubscriberSink extends RpcTarget implements SinkTarget {
 
   complete(): void {
     this.#subscriber.complete();
-  }
-}
-
-/** Holds the credit back until its items were asked for. */
-class PullSink<T> extends RpcTarget implements SinkTarget {
-  readonly #items = new Deque<T>();
-  /** Resolved when the items that came with a call were taken. */
-  readonly #consumed: Array<{ readonly resolve: () => void; left: number }> = [];
-  #end: { readonly error: unknown; readonly failed: boolean } | undefined;
-  #wake: (() => void) | undefined;
-
-  next(items: unknown[]): Promise<void> {
-    return new Promise((resolve) => {
-      for (const item of items) this.#items.push(item as T);
-      this.#consumed.push({ resolve, left: items.length });
-      this.#wake?.();
-    });
-  }
-
-  error(error: unknown): void {
-    this.#end ??= { error, failed: true };
-    this.#wake?.();
-  }
-
-  complete(): void {
-    this.#end ??= { error: undefined, failed: false };
-    this.#wake?.();
-  }
-
-  /** The next item; undefined at the end. */
-  async take(): Promise<{ readonly value: T } | undefined> {
-    while (this.#items.length === 0 && this.#end === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
-    }
-    if (this.#items.length > 0) {
-      const value = this.#items.shift() as T;
-      const first = this.#consumed[0];
-      if (first !== undefined && --first.left === 0) {
-        this.#consumed.shift();
-        first.resolve();
-      }
-      return { value };
-    }
-    if (this.#end?.failed === true) throw this.#end.error;
-    return undefined;
-  }
-
-  /** Nobody will take the rest. */
-  letGo(): void {
-    for (const { resolve } of this.#consumed.splice(0)) resolve();
   }
 }

@@ -4,7 +4,10 @@ import type { Observable } from 'rxjs';
 import type { RemoteObservable } from './remote-observable.ts';
 
 /** What a stub is to capnweb's types, so that they take something for passing as itself. The key exists in types only. */
-type Brand = Pick<RpcStub<() => void>, Extract<keyof RpcStub<() => void>, `__RPC${string}` | 'onRpcBroken'>>;
+type Brand = Pick<RpcStub<Stream>, Extract<keyof RpcStub<Stream>, `__RPC${string}` | 'onRpcBroken'>>;
+interface Stream {
+  readonly isStream: true;
+}
 
 /** A {@link RemoteObservable} as capnweb's types have to see it. */
 export type Streamed<T> = RemoteObservable<T> & Brand;
