@@ -1,7 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LinkName } from './links.ts';
 import type { Measured, Order, Report } from './worker/control.ts';
@@ -72,9 +71,4 @@ async function nextReport(child: ChildProcess): Promise<Report> {
   } finally {
     over.abort();
   }
-}
-
-/** A folder of its own for each; short, since the path of a socket has at most 107 bytes. */
-export function placeFor(folder: string, index: number): string {
-  return join(folder, String(index));
 }

@@ -13,9 +13,15 @@ import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
 import { comparisonTable, tablesOf } from './table.ts';
 
-const options = readOptions(process.argv.slice(2));
-if (options.list) list();
-else process.exitCode = await bench(options);
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.list) list();
+  else process.exitCode = await bench(options);
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error;
+  console.error(error.message);
+  process.exitCode = 2;
+}
 
 async function bench(options: Options): Promise<number> {
   // A run takes minutes: what can be wrong about it is found out first.

@@ -1,0 +1,141 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { BenchResult } from '../src/result.ts';
+
+const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const withoutZeromq = new URL('fixtures/without-zeromq.mjs', import.meta.url).href;
+
+let folder: string;
+let result: BenchResult;
+
+function bench(...parameters: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [program, ...parameters], {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: `--import=${withoutZeromq}` },
+  });
+}
+
+/** As short as a run can be; with the floor, since the tests have a compiler. */
+function tiny(...parameters: string[]): ReturnType<typeof bench> {
+  return bench('--rounds', '5', '--round-ms', '2', ...parameters);
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
+  const json = join(folder, 'result.json');
+  const { status, stdout, stderr } = tiny('--scenario', 'request-64', 'memory', '--json', json);
+  expect(stderr).not.toContain('FAILED');
+  expect(status).toBe(0);
+  expect(stdout).toContain('64 B there and back, one at a time');
+  expect(stdout).toContain('skipped zeromq: zeromq is not installed');
+  result = JSON.parse(readFileSync(json, 'utf8')) as BenchResult;
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test('every transport and every peer has a record of what was asked for', () => {
+  const names = result.records
+    .filter(({ scenario }) => scenario === 'request-64')
+    .map(({ transport, peer }) => transport ?? peer);
+  expect(names).toEqual([
+    'memory',
+    'unix',
+    'tcp',
+    'child-process-json',
+    'child-process-advanced',
+    'net',
+    'message-port',
+  ]);
+});
+
+test('a record has its figures, its ratios and at least five rounds', () => {
+  for (const record of result.records.filter(({ scenario }) => scenario === 'request-64')) {
+    expect(record).toMatchObject({
+      scenario: 'request-64',
+      p50Ns: expect.any(Number),
+      p99Ns: expect.any(Number),
+      p999Ns: expect.any(Number),
+      perSecond: expect.any(Number),
+      ratioToFloor: expect.any(Number),
+      rounds: 5,
+    });
+    expect(record.perRound).toHaveLength(5);
+    expect(record.p50Ns).toBeGreaterThan(0);
+    expect(record.p99Ns).toBeGreaterThanOrEqual(record.p50Ns ?? 0);
+    expect(record.p999Ns).toBeGreaterThanOrEqual(record.p99Ns ?? 0);
+    if (record.transport === null) expect(record.ratioToBestPeer).toBeNull();
+    else expect(record).toMatchObject({ peer: expect.any(String), ratioToBestPeer: expect.any(Number) });
+    for (const { floorNs, state, clientCpu } of record.perRound) {
+      expect(floorNs).toBeGreaterThan(0);
+      expect(['near', 'far', 'disturbed']).toContain(state);
+      expect(clientCpu).not.toBeNull();
+    }
+  }
+});
+
+test('a target comes with its figure and a verdict', () => {
+  const unix = result.records.find(({ scenario, transport }) => scenario === 'request-64' && transport === 'unix');
+  expect(unix?.target).toEqual({ ratioToReference: { atMost: 1.1 } });
+  expect(unix?.met).toBe((unix?.ratioToReference ?? Number.NaN) <= 1.1);
+});
+
+test('each more client is seen in the memory of the server', () => {
+  const grown = result.records.filter(({ scenario }) => scenario === 'memory');
+  expect(grown.map(({ transport }) => transport)).toEqual(['unix', 'tcp']);
+  for (const { bytesPerClient } of grown) expect(bytesPerClient).not.toBeNull();
+});
+
+test('a peer that is not installed is skipped with its reason, and nothing failed', () => {
+  expect(result.skipped).toEqual([{ scenario: 'request-64', peer: 'zeromq', reason: 'zeromq is not installed' }]);
+  expect(result.failed).toEqual([]);
+});
+
+test('the file says what machine it was, and neither its name nor any path', () => {
+  expect(result.machine).toMatchObject({ node: process.version, cpus: expect.any(Number), kernel: expect.any(String) });
+  const text = JSON.stringify(result);
+  expect(text).not.toContain(hostname());
+  expect(text).not.toMatch(/"[^"]*\/(?:home|root|tmp|usr|work)\//);
+});
+
+test('--compare names what became worse than in an old run, and exits with 1', () => {
+  const old = join(folder, 'old.json');
+  const better = result.records.map((record) => ({
+    ...record,
+    perRound: record.perRound.map((round) => ({ ...round, bytesPerClient: 1 })),
+  }));
+  writeFileSync(old, JSON.stringify({ ...result, records: better }));
+  const { status, stdout } = tiny('--scenario', 'memory', '--compare', old);
+  expect(stdout).toMatch(/memory .*unix .*bytesPerClient .*REGRESSION/);
+  expect(status).toBe(1);
+});
+
+test('--compare refuses a file of another kind before anything is measured', () => {
+  const file = join(folder, 'other.json');
+  writeFileSync(file, '{"schema":"other"}');
+  const { status, stdout, stderr } = bench('--compare', file);
+  expect(status).toBe(2);
+  expect(stderr).toContain('to have the schema spanwire-bench/1, got "other"');
+  expect(stdout).toBe('');
+});
+
+test('--list names every scenario and what a quick run takes of it', () => {
+  const { status, stdout } = bench('--list');
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^request-64$/m);
+  expect(stdout).toMatch(/^ {2}quick: unix promise, unix observable, net-batched$/m);
+});
+
+test.each([
+  [['--scenario', 'nonsense'], 'Expected --scenario to be a name out of --list, got nonsense'],
+  [['--rounds', '4'], 'Expected an integer of at least 5'],
+  [['--round-ms', '0'], 'Expected an integer of at least 1'],
+  [['--nonsense'], "unknown option '--nonsense'"],
+])('%j is a mistake that is named, with exit code 2', (parameters, message) => {
+  const { status, stderr } = bench(...parameters);
+  expect(stderr).toContain(message);
+  expect(status).toBe(2);
+});
