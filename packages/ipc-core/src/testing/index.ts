@@ -9,7 +9,9 @@ import { describeDuplex } from './duplex.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
 import { describeOneWay } from './one-way.ts';
+import { describePull } from './pull.ts';
 import { describeRequests } from './requests.ts';
+import { describeShutdown } from './shutdown.ts';
 import { describeSink } from './sink.ts';
 import { describeStreams } from './streams.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -46,6 +48,12 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     });
     describe('windows', () => {
       describeWindows(transport);
+    });
+    describe('shutdown and close', () => {
+      describeShutdown(transport);
+    });
+    describe('pull', () => {
+      describePull(transport);
     });
     if (transport.framing === 'plain') return;
     describe('streams', () => {
