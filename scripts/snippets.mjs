@@ -54,7 +54,10 @@ export function parseSnippets(file, markdown) {
     const [, indent = '', language] = opening;
     const begin = i + 1;
     while (++i < lines.length && (lines[i] ?? '').trim() !== '```');
-    const code = lines.slice(begin, i).map((line) => line.slice(indent.length)).join('\n');
+    const code = lines
+      .slice(begin, i)
+      .map((line) => line.slice(indent.length))
+      .join('\n');
     if (language === 'text' && last !== undefined) {
       last.prints = code;
       last = undefined;
@@ -102,7 +105,9 @@ export async function runSnippet(snippet, { watchdogMs }) {
     for (const started of running) started.expectOutput();
   } catch (error) {
     const output = running.map(({ program, output }) => `${program.name} printed:\n${output}`).join('\n');
-    throw new Error(`${relative('.', snippet.file)}:${snippet.line} does not run as it stands. ${output}`, { cause: error });
+    throw new Error(`${relative('.', snippet.file)}:${snippet.line} does not run as it stands. ${output}`, {
+      cause: error,
+    });
   } finally {
     for (const { child } of running) child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -118,7 +123,10 @@ class Running {
   constructor(program, folder, watchdogMs) {
     this.program = program;
     this.output = '';
-    this.child = spawn(process.execPath, [join(folder, program.name)], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(process.execPath, [join(folder, program.name)], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child.stdout.setEncoding('utf8');
     this.child.stderr.setEncoding('utf8');
     const watchdog = setTimeout(() => this.child.kill('SIGKILL'), watchdogMs);
