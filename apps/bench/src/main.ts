@@ -11,6 +11,7 @@ import { readResult, SCHEMA, writeResult, type BenchResult } from './result.ts';
 import { run, stepsOf, type RunOptions, type ScenarioResult } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
+import { median } from './statistics.ts';
 import { comparisonTable, tablesOf } from './table.ts';
 
 try {
@@ -26,11 +27,22 @@ try {
 async function bench(options: Options): Promise<number> {
   // A run takes minutes: what can be wrong about it is found out first.
   const old = options.compare === undefined ? undefined : readResult(options.compare);
-  const cpus = options.pin ? twoCpus() : undefined;
-  if (options.pin && cpus === undefined) {
-    console.error('--pin needs two CPUs');
-    return 2;
+  const result = options.from === undefined ? await measure(options) : readResult(options.from);
+
+  if (options.json !== undefined) writeResult(options.json, result);
+  if (options.report !== undefined) {
+    // Loaded late: drawing takes more code than everything else together.
+    const { writeReport } = await import('./report/write-report.ts');
+    await writeReport(options.report, result);
   }
+  console.log(tablesOf(result));
+  const regressed = old !== undefined && printComparison(old, result);
+  return regressed || result.failed.length > 0 ? 1 : 0;
+}
+
+async function measure(options: Options): Promise<BenchResult> {
+  const cpus = options.pin ? twoCpus() : undefined;
+  if (options.pin && cpus === undefined) throw new TypeError('Expected two CPUs for --pin, got one');
   const runOptions: RunOptions = {
     scenarios: chosen(options),
     rounds: options.rounds,
@@ -46,22 +58,12 @@ async function bench(options: Options): Promise<number> {
   } finally {
     progress.stop();
   }
-  const result = await resultOf(results, options);
-
-  if (options.json !== undefined) writeResult(options.json, result);
-  if (options.report !== undefined) {
-    // Loaded late: drawing takes more code than everything else together.
-    const { writeReport } = await import('./report/write-report.ts');
-    await writeReport(options.report, result);
-  }
-  console.log(tablesOf(result));
   for (const { scenario, cases } of results) {
     for (const one of cases) {
       if (one.outcome === 'failed') console.error(`${scenario.name}: ${nameOf(one.case)}: ${one.reason}`);
     }
   }
-  const regressed = old !== undefined && printComparison(old, result);
-  return regressed || result.failed.length > 0 ? 1 : 0;
+  return resultOf(results, options);
 }
 
 /** Without a compiler, or off Linux, everything but the floor can be measured. */
@@ -91,7 +93,7 @@ async function resultOf(results: readonly ScenarioResult[], { quick, pin }: Opti
     quick,
     pinned: pin,
     machine: await describeMachine(),
-    clockNs: Math.max(0, ...results.map(({ clockNs }) => clockNs)),
+    clockNs: median(results.map(({ clockNs }) => clockNs)),
     records: results.flatMap(recordsOf),
     skipped: troubles
       .filter(({ outcome }) => outcome === 'skipped')

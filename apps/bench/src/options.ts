@@ -12,6 +12,7 @@ export interface Options {
   readonly json: string | undefined;
   readonly report: string | undefined;
   readonly compare: string | undefined;
+  readonly from: string | undefined;
 }
 
 /** Fewer would say nothing about noise. */
@@ -33,6 +34,7 @@ export function readOptions(parameters: readonly string[]): Options {
     .option('--json <file>', 'writes all figures there')
     .option('--report <folder>', 'writes an HTML page and its plots there')
     .option('--compare <file>', 'names regressions since that run')
+    .option('--from <file>', 'measures nothing: takes the figures of that run')
     .addOption(new Option('--rounds <number>', `at least ${MIN_ROUNDS}`).argParser(integerFrom(MIN_ROUNDS)))
     .addOption(new Option('--round-ms <number>', 'time of one measurement').argParser(integerFrom(1)))
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
@@ -54,6 +56,7 @@ export function readOptions(parameters: readonly string[]): Options {
     json: fromHere(given.json),
     report: fromHere(given.report),
     compare: fromHere(given.compare),
+    from: fromHere(given.from),
   };
 }
 
@@ -67,6 +70,7 @@ interface Given {
   json?: string;
   report?: string;
   compare?: string;
+  from?: string;
 }
 
 function integerFrom(smallest: number): (text: string) => number {

@@ -13,7 +13,7 @@ export interface BenchResult {
   readonly quick: boolean;
   readonly pinned: boolean;
   readonly machine: Machine;
-  /** What was taken off each latency for reading the clock. */
+  /** What was taken off each latency for reading the clock; the median of all clients. */
   readonly clockNs: number;
   readonly records: readonly BenchRecord[];
   readonly skipped: readonly { readonly scenario: string; readonly peer: string; readonly reason: string }[];

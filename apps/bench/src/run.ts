@@ -7,6 +7,7 @@ import { ClientProcess } from './client-process.ts';
 import type { Floor, FloorFigures } from './floor.ts';
 import { cpuOf, cpuUseOf, pin } from './placement.ts';
 import type { Case, Scenario } from './scenario.ts';
+import { median } from './statistics.ts';
 import type { Measured } from './worker/control.ts';
 
 export interface RunOptions {
@@ -40,7 +41,7 @@ export interface ScenarioResult {
   /** One per round; null where this machine cannot have a floor. */
   readonly floors: readonly (FloorFigures | null)[];
   readonly cases: readonly CaseResult[];
-  /** The dearest reading of the clock in any client: taken off each latency. */
+  /** A reading of the clock in the median client: each takes its own off each latency. */
   readonly clockNs: number;
 }
 
@@ -123,7 +124,7 @@ async function runScenario(
   const cases = entries.map(({ case: one, rounds, trouble }): CaseResult =>
     trouble === undefined ? { case: one, outcome: 'measured', rounds } : { case: one, ...trouble },
   );
-  return { scenario, floors, cases, clockNs: Math.max(0, ...entries.map(({ client }) => client?.clockNs ?? 0)) };
+  return { scenario, floors, cases, clockNs: median(entries.flatMap(({ client }) => client?.clockNs ?? [])) };
 }
 
 async function startAll(

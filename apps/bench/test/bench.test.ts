@@ -113,6 +113,15 @@ test('--compare names what became worse than in an old run, and exits with 1', (
   expect(status).toBe(1);
 });
 
+test('--from prints the figures of an earlier run again, and draws them, without measuring', () => {
+  const report = join(folder, 'report');
+  const { status, stdout } = bench('--from', join(folder, 'result.json'), '--report', report);
+  expect(status).toBe(0);
+  expect(stdout).toContain('64 B there and back, one at a time');
+  expect(readFileSync(join(report, 'targets.md'), 'utf8')).toContain('| Spanwire unix | at most 1.10× |');
+  expect(readFileSync(join(report, 'round-trip.svg'), 'utf8')).toContain('Spanwire unix');
+});
+
 test('--compare refuses a file of another kind before anything is measured', () => {
   const file = join(folder, 'other.json');
   writeFileSync(file, '{"schema":"other"}');

@@ -28,6 +28,7 @@ test('a full run gets a page and every plot, each also as a file of its own', ()
     'one-of-many-clients.svg',
     'round-trip.svg',
     'sizes.svg',
+    'targets.md',
     'throughput.svg',
   ]);
   expect(page.match(/<svg /g)).toHaveLength(6);
