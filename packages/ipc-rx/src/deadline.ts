@@ -1,7 +1,8 @@
 import { Deque, TimeoutError, type IpcRequest, type RequestOrigin } from '@spanwire/ipc-core';
-import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import type { MonoTypeOperatorFunction } from 'rxjs';
 import { milliseconds, show } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 /**
  * Gives each request `ms` milliseconds for its answer, after which its client's call fails with ERR_IPC_TIMEOUT.
@@ -31,13 +32,13 @@ export function deadline<T extends IpcRequest>(ms: number): MonoTypeOperatorFunc
     throw new RangeError(`Expected \`ms\` to be a number of milliseconds from 1 to 2147483647, got ${show(ms)}`);
   }
   return (requests$) =>
-    new Observable((subscriber) => {
+    through(requests$, (out) => {
       const deadlines = new Deadlines(ms);
-      return requests$.subscribe({
+      return {
         next: (request) => {
           const origin = serverSideOf(request);
           const dueMs = performance.now() + ms;
-          subscriber.next(request);
+          out.next(request);
           let place: Place | undefined;
           let done = false;
           origin.whenDone(() => {
@@ -47,9 +48,7 @@ export function deadline<T extends IpcRequest>(ms: number): MonoTypeOperatorFunc
           // Most are answered by now.
           if (!done) place = deadlines.add(origin, dueMs);
         },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      });
+      };
     });
 }
 

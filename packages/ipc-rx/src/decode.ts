@@ -1,9 +1,10 @@
 import type { IpcRequest } from '@spanwire/ipc-core';
-import { Observable, type OperatorFunction } from 'rxjs';
+import type { OperatorFunction } from 'rxjs';
 import { show } from './arguments.ts';
 import type { Codec } from './codec.ts';
 import { RequestView } from './request-view.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 /** A request with what its bytes mean. */
 export interface DecodedRequest<T> extends IpcRequest {
@@ -42,22 +43,18 @@ export class DecodeError extends Error {
 export function decode<T>(codec: Codec<T>): OperatorFunction<IpcRequest, DecodedRequest<T>> {
   expectCodec(codec);
   return (requests$) =>
-    new Observable((subscriber) =>
-      requests$.subscribe({
-        next: (request) => {
-          let value: T;
-          try {
-            value = codec.decode(request.span);
-          } catch (error) {
-            serverSideOf(request).answer({ error: decodeError(error) });
-            return;
-          }
-          subscriber.next(new ValueRequest(request, value));
-        },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      }),
-    );
+    through(requests$, (out) => ({
+      next: (request) => {
+        let value: T;
+        try {
+          value = codec.decode(request.span);
+        } catch (error) {
+          serverSideOf(request).answer({ error: decodeError(error) });
+          return;
+        }
+        out.next(new ValueRequest(request, value));
+      },
+    }));
 }
 
 /** Throws unless `codec` has its two functions. */

@@ -1,8 +1,9 @@
 import { Deque, type IpcRequest } from '@spanwire/ipc-core';
-import { Observable, type MonoTypeOperatorFunction, type Subscriber } from 'rxjs';
+import type { MonoTypeOperatorFunction, Subscriber } from 'rxjs';
 import { integerIn } from './arguments.ts';
 import { canStart, refuse } from './never-started.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 export interface FairlyOptions {
   /** How many requests of all clients may be with the pipeline at once. At least 1; default 64. Close to its `concurrency` is fairest. */
@@ -38,14 +39,10 @@ const TURN_MS = 1;
 export function fairly<T extends IpcRequest>(options: FairlyOptions = {}): MonoTypeOperatorFunction<T> {
   const inFlight = integerIn('inFlight', options.inFlight ?? 64, 1, Number.MAX_SAFE_INTEGER);
   return (requests$) =>
-    new Observable((subscriber) => {
-      const turns = new Turns<T>(inFlight, subscriber);
-      subscriber.add(() => turns.leave());
-      return requests$.subscribe({
-        next: (request) => turns.take(request),
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => turns.finish(),
-      });
+    through(requests$, (out) => {
+      const turns = new Turns<T>(inFlight, out);
+      out.add(() => turns.leave());
+      return { next: (request) => turns.take(request), complete: () => turns.finish() };
     });
 }
 

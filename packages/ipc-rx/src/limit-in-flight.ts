@@ -1,8 +1,9 @@
 import { Deque, type IpcRequest } from '@spanwire/ipc-core';
-import { Observable, type MonoTypeOperatorFunction, type Subscriber } from 'rxjs';
+import type { MonoTypeOperatorFunction, Subscriber } from 'rxjs';
 import { integerIn, oneOf } from './arguments.ts';
 import { canStart, refuse } from './never-started.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 export interface LimitOptions {
   /** What the limit applies to: each client (the default), or all clients together. */
@@ -38,14 +39,10 @@ export function limitInFlight<T extends IpcRequest>(
   integerIn('limit', limit, 1, Number.MAX_SAFE_INTEGER);
   const per = oneOf('per', options.per, ['client', 'server'], 'client');
   return (requests$) =>
-    new Observable((subscriber) => {
-      const limiter = new Limiter<T>(limit, per === 'client', subscriber);
-      subscriber.add(() => limiter.leave());
-      return requests$.subscribe({
-        next: (request) => limiter.take(request),
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => limiter.finish(),
-      });
+    through(requests$, (out) => {
+      const limiter = new Limiter<T>(limit, per === 'client', out);
+      out.add(() => limiter.leave());
+      return { next: (request) => limiter.take(request), complete: () => limiter.finish() };
     });
 }
 

@@ -1,8 +1,9 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { IpcRequest, IpcResponse } from '@spanwire/ipc-core';
-import { interval, map, Observable, type MonoTypeOperatorFunction } from 'rxjs';
-import { milliseconds, show } from './arguments.ts';
+import { interval, map, type MonoTypeOperatorFunction, type Observable } from 'rxjs';
+import { integerIn, show } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 /** What a {@link Meter} has seen, at one moment. All but `inFlight` only grow. */
 export interface MeterSnapshot {
@@ -64,7 +65,7 @@ export class Meter {
 
   /** A snapshot now and then: every `everyMs` milliseconds, 1 to 2^31 - 1, while subscribed. */
   snapshots$(everyMs: number): Observable<MeterSnapshot> {
-    milliseconds('everyMs', everyMs);
+    integerIn('everyMs', everyMs, 1, 2 ** 31 - 1);
     return interval(everyMs).pipe(map(() => this.snapshot()));
   }
 
@@ -119,28 +120,24 @@ export function meter<T extends IpcRequest | IpcResponse>(observer: Meter): Mono
     observer.done++;
   };
   return (source) =>
-    new Observable((subscriber) =>
-      source.subscribe({
-        next: (value) => {
-          if (isRequest(value)) {
-            observer.requests++;
-            observer.requestBytes += value.span.length;
-            const startedMs = observer.startMeasurement();
-            subscriber.next(value);
-            const origin = serverSideOf(value);
-            origin.whenDone(onDone);
-            if (startedMs !== undefined) origin.whenDone(() => observer.endMeasurement(startedMs));
-            return;
-          }
-          observer.answers++;
-          if (value.data !== undefined) observer.answerBytes += value.data.length;
-          else if (value.error !== undefined) observer.errors++;
-          subscriber.next(value);
-        },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      }),
-    );
+    through(source, (out) => ({
+      next: (value) => {
+        if (isRequest(value)) {
+          observer.requests++;
+          observer.requestBytes += value.span.length;
+          const startedMs = observer.startMeasurement();
+          out.next(value);
+          const origin = serverSideOf(value);
+          origin.whenDone(onDone);
+          if (startedMs !== undefined) origin.whenDone(() => observer.endMeasurement(startedMs));
+          return;
+        }
+        observer.answers++;
+        if (value.data !== undefined) observer.answerBytes += value.data.length;
+        else if (value.error !== undefined) observer.errors++;
+        out.next(value);
+      },
+    }));
 }
 
 function isRequest(value: IpcRequest | IpcResponse): value is IpcRequest {

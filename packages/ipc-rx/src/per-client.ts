@@ -1,6 +1,7 @@
 import { Deque, originOf, type IpcRequest } from '@spanwire/ipc-core';
 import { Observable, type GroupedObservable, type OperatorFunction, type Subscriber } from 'rxjs';
 import { canStart, refuse } from './never-started.ts';
+import { takeFrom } from './through.ts';
 
 /**
  * Splits requests into one Observable per client, with the client's id as `key`, that completes when the client leaves.
@@ -46,9 +47,9 @@ class Clients<T extends IpcRequest> {
   }
 
   start(requests$: Observable<T>): () => void {
-    const subscription = requests$.subscribe({
+    const subscription = takeFrom(requests$, {
       next: (request) => this.#take(request),
-      error: (error: unknown) =>
+      error: (error) =>
         this.#end(
           (group) => group.finish({ error }),
           (out) => out.error(error),

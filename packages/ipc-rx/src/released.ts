@@ -9,7 +9,7 @@ export interface HeldRequest {
   readonly requestId: number;
   /** How long it has been held, in milliseconds. */
   readonly heldMs: number;
-  /** The stack of who subscribed to the pipeline. */
+  /** The stack of who called `released()`. */
   readonly stack: string;
 }
 
@@ -44,23 +44,19 @@ export function released<T extends IpcRequest>(options: ReleasedOptions = {}): M
   const report = options.report ?? warn;
   expectFunction('report', report);
   if (!WATCH_SPANS) return (requests$) => requests$;
-  return (requests$) => {
-    const holder: { stack?: string } = {};
-    Error.captureStackTrace(holder, released);
-    const stack = holder.stack ?? '';
-    return requests$.pipe(
-      tap((request) => {
-        // Weakly: whoever holds it too long must not be joined by the watch.
-        const watched = new WeakRef(request);
-        const { clientId, requestId } = request;
-        const look = (): void => {
-          const held = watched.deref();
-          if (held !== undefined && !isReleased(held)) report({ clientId, requestId, heldMs: withinMs, stack });
-        };
-        setTimeout(look, withinMs).unref();
-      }),
-    );
-  };
+  const holder: { stack?: string } = {};
+  Error.captureStackTrace(holder, released);
+  const stack = holder.stack ?? '';
+  return tap((request) => {
+    // Weakly: whoever holds it too long must not be joined by the watch.
+    const watched = new WeakRef(request);
+    const { clientId, requestId } = request;
+    const look = (): void => {
+      const held = watched.deref();
+      if (held !== undefined && !isReleased(held)) report({ clientId, requestId, heldMs: withinMs, stack });
+    };
+    setTimeout(look, withinMs).unref();
+  });
 }
 
 function warn({ clientId, requestId, heldMs, stack }: HeldRequest): void {

@@ -1,7 +1,8 @@
 import { answer, type HandleOptions, type Handler, type IpcRequest, type IpcResponse } from '@spanwire/ipc-core';
-import { merge, Observable, Subject, type OperatorFunction } from 'rxjs';
+import { merge, Subject, type OperatorFunction } from 'rxjs';
 import { expectFunction, show } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 /** Where requests of one key go: a handler, or operators of their own (limits, deadlines) that end in answers. */
 export type Route<T extends IpcRequest> = Handler | { readonly via: OperatorFunction<T, IpcResponse> };
@@ -52,26 +53,27 @@ export function route<T extends IpcRequest>(
   if (Object.keys(routes).length === 0) throw new TypeError('Expected `routes` to have at least one route, got none');
   const operators = new Map(Object.entries(routes).map(([key, each]) => [key, operatorOf(key, each, options)]));
   return (requests$) =>
-    new Observable((subscriber) => {
+    through(requests$, (out) => {
       const branches = new Map([...operators.keys()].map((key) => [key, new Subject<T>()]));
       const answers = [...operators].map(([key, operator]) => (branches.get(key) ?? new Subject<T>()).pipe(operator));
-      subscriber.add(merge(...answers).subscribe(subscriber));
-      return requests$.subscribe({
+      out.add(merge(...answers).subscribe(out));
+      return {
         next: (request) => {
+          let branch: Subject<T> | undefined;
           try {
             const key = selector(request);
-            const branch = branches.get(key) ?? branches.get('*');
+            branch = branches.get(key) ?? branches.get('*');
             if (branch === undefined) throw unknownRoute(key, operators.keys());
-            branch.next(request);
           } catch (error) {
             serverSideOf(request).answer({ error });
+            return;
           }
+          branch.next(request);
         },
-        error: (error: unknown) => subscriber.error(error),
         complete: () => {
           for (const branch of branches.values()) branch.complete();
         },
-      });
+      };
     });
 }
 

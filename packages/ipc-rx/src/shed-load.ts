@@ -1,7 +1,8 @@
 import { IpcError, type IpcRequest } from '@spanwire/ipc-core';
-import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
+import type { MonoTypeOperatorFunction } from 'rxjs';
 import { expectFunction } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
+import { through } from './through.ts';
 
 /** What a server has to do at the moment. */
 export interface Load {
@@ -44,29 +45,22 @@ export function shedLoad<T extends IpcRequest>(options: ShedLoadOptions<T>): Mon
   expectFunction('when', when);
   if (respond !== undefined) expectFunction('respond', respond);
   return (requests$) =>
-    new Observable((subscriber) => {
+    through(requests$, (out) => {
       const load = { inFlight: 0 };
       const onDone = (): void => {
         load.inFlight--;
       };
-      return requests$.subscribe({
+      return {
         next: (request) => {
-          try {
-            if (when(load, request)) {
-              shed(request, respond?.(request));
-              return;
-            }
-          } catch (error) {
-            subscriber.error(error);
+          if (when(load, request)) {
+            shed(request, respond?.(request));
             return;
           }
           load.inFlight++;
-          subscriber.next(request);
+          out.next(request);
           serverSideOf(request).whenDone(onDone);
         },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      });
+      };
     });
 }
 

@@ -1,6 +1,7 @@
 import { originOf, type IpcRequest, type RequestOrigin, type ShutdownOptions } from '@spanwire/ipc-core';
-import { from, Observable, take, type MonoTypeOperatorFunction, type ObservableInput } from 'rxjs';
+import { from, take, type MonoTypeOperatorFunction, type ObservableInput } from 'rxjs';
 import { milliseconds } from './arguments.ts';
+import { through } from './through.ts';
 
 /**
  * Takes requests until `signal$` emits, then shuts the server down gracefully: what runs finishes, what has not started is refused.
@@ -30,26 +31,23 @@ export function untilShutdown<T extends IpcRequest>(
   const graceMs = milliseconds('graceMs', options.graceMs);
   const shutdown$ = from(signal$).pipe(take(1));
   return (requests$) =>
-    new Observable((subscriber) => {
+    through(requests$, (out) => {
       // Known from the first request on. Before it nothing runs, and the end of the pipeline says it all.
       let server: RequestOrigin['server'] | undefined;
-      subscriber.add(
+      out.add(
         shutdown$.subscribe({
           next: () => {
             server?.requestShutdown({ graceMs });
-            subscriber.complete();
+            out.complete();
           },
-          error: (error: unknown) => subscriber.error(error),
+          error: (error: unknown) => out.error(error),
         }),
       );
-      if (subscriber.closed) return undefined;
-      return requests$.subscribe({
+      return {
         next: (request) => {
           if (server === undefined) server = originOf(request)?.server;
-          subscriber.next(request);
+          out.next(request);
         },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      });
+      };
     });
 }

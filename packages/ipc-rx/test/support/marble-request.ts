@@ -38,7 +38,7 @@ export class MarbleRequest implements IpcRequest, RequestOrigin {
   readonly #clients: MarbleClients;
   readonly #bytes: Bytes;
   readonly #controller = new AbortController();
-  #onDone: Array<(request: IpcRequest) => void> = [];
+  #onDone: Array<(request: IpcRequest) => void> | undefined = [];
 
   constructor(clients: MarbleClients, clientId: number, requestId: number, bytes: Bytes) {
     this.clientId = clientId;
@@ -94,10 +94,13 @@ export class MarbleRequest implements IpcRequest, RequestOrigin {
   }
 
   whenDone(onDone: (request: IpcRequest) => void): void {
-    this.#onDone.push(onDone);
+    if (this.#onDone === undefined) onDone(this);
+    else this.#onDone.push(onDone);
   }
 
   #done(): void {
-    for (const onDone of this.#onDone.splice(0)) onDone(this);
+    const waiting = this.#onDone ?? [];
+    this.#onDone = undefined;
+    for (const onDone of waiting) onDone(this);
   }
 }

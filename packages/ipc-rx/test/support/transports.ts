@@ -9,6 +9,8 @@ import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 export interface Scene extends AsyncDisposable {
   readonly server: IpcServer;
   connect(options?: ClientOptions): Promise<IpcClient>;
+  /** A new server on the same address, once the one before is closed. */
+  replaceServer(): Promise<IpcServer>;
 }
 
 /** A transport that the operators are tested over. */
@@ -26,7 +28,11 @@ export const transports: readonly TestedTransport[] = [
     open: async (options) => {
       const name = `scene-${++names}`;
       const make = (clientOptions?: ClientOptions): IpcClient => createMemoryClient(name, clientOptions);
-      return openScene(createMemoryServer(name, options), make, () => Promise.resolve());
+      return openScene(
+        () => createMemoryServer(name, options),
+        make,
+        () => Promise.resolve(),
+      );
     },
   },
   {
@@ -35,20 +41,56 @@ export const transports: readonly TestedTransport[] = [
       const folder = await mkdtemp(join(tmpdir(), 'spanwire-rx-'));
       const address = `unix:${folder}/s`;
       const make = (clientOptions?: ClientOptions): IpcClient => createSocketClient(address, clientOptions);
-      return openScene(createSocketServer(address, options), make, () => rm(folder, { recursive: true }));
+      return openScene(
+        () => createSocketServer(address, options),
+        make,
+        () => rm(folder, { recursive: true }),
+      );
     },
   },
 ];
 
+/** Transports whose server can be in a process of its own. */
+export const betweenProcesses: ReadonlyArray<{
+  readonly name: string;
+  /** What makes a server there: an export of a module. */
+  readonly module: string;
+  readonly factory: string;
+  readonly address: (folder: string) => string;
+  readonly client: (address: string, options?: ClientOptions) => IpcClient;
+}> = [
+  {
+    name: 'unix sockets',
+    module: '@spanwire/ipc-socket',
+    factory: 'createSocketServer',
+    address: (folder) => `unix:${folder}/s`,
+    client: createSocketClient,
+  },
+];
+
+/** A folder that is removed at the end of the scope. */
+export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'spanwire-rx-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
 async function openScene(
-  server: IpcServer,
+  makeServer: () => IpcServer,
   makeClient: (options?: ClientOptions) => IpcClient,
   cleanUp: () => Promise<void>,
 ): Promise<Scene> {
   const clients: IpcClient[] = [];
-  await server.listen();
+  const servers: IpcServer[] = [];
+  const listen = async (): Promise<IpcServer> => {
+    const server = makeServer();
+    servers.push(server);
+    await server.listen();
+    return server;
+  };
+  const server = await listen();
   return {
     server,
+    replaceServer: listen,
     connect: async (options) => {
       const client = makeClient(options);
       clients.push(client);
@@ -57,7 +99,7 @@ async function openScene(
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all(clients.map((client) => client.close()));
-      await server.close();
+      await Promise.all(servers.map((each) => each.close()));
       await cleanUp();
     },
   };
