@@ -58,6 +58,8 @@ export class Connection {
   /** Plain framing: calls in order of sending. */
   readonly #inOrder = new Deque<Call | typeof GIVEN_UP>();
   readonly #held = new HeldAnswers();
+  /** Ids of calls of which a held message became whole, while they are looked after. */
+  #whole: number[] = [];
   #openCount = 0;
   #givenUp = 0;
   /** Bytes of borrowed replies. */
@@ -438,13 +440,24 @@ export class Connection {
   #onAssembled(assembly: Assembly): void {
     try {
       const message = assembly.take();
-      const { id } = message;
-      if (!this.#held.complete(assembly, message)) this.#takeMessage(message);
-      for (let next = this.#held.shift(id); next !== undefined; next = this.#held.shift(id)) this.#takeMessage(next);
+      if (this.#held.complete(assembly, message)) this.#takeHeld(message.id);
+      else this.#takeMessage(message);
     } catch (error) {
       this.#onBroken(error);
     }
     if (this.draining) this.#checkDrained();
+  }
+
+  /** Takes what is whole of a call, in order. */
+  #takeHeld(id: number): void {
+    // Taking one frees memory, which may complete the next from inside: the running loop takes that one too.
+    this.#whole.push(id);
+    if (this.#whole.length > 1) return;
+    for (let at = 0; at < this.#whole.length; at++) {
+      const each = this.#whole[at] ?? id;
+      for (let next = this.#held.shift(each); next !== undefined; next = this.#held.shift(each)) this.#takeMessage(next);
+    }
+    this.#whole = [];
   }
 
   /** The terminal frame of a given up call came. */

@@ -8,6 +8,7 @@ import { describeCancellation } from './cancellation.ts';
 import { describeDuplex } from './duplex.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
+import { describeLimits } from './limits.ts';
 import { describeOneWay } from './one-way.ts';
 import { describePull } from './pull.ts';
 import { describeRequests } from './requests.ts';
@@ -54,6 +55,9 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     });
     describe('pull', () => {
       describePull(transport);
+    });
+    describe('limits and fragments', () => {
+      describeLimits(transport);
     });
     if (transport.framing === 'plain') return;
     describe('streams', () => {
