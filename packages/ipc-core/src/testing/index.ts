@@ -5,9 +5,11 @@
  */
 import { describe } from 'vitest';
 import { describeCancellation } from './cancellation.ts';
+import { describeClients } from './clients.ts';
 import { describeDuplex } from './duplex.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
 import { describeHandlers } from './handlers.ts';
+import { describeHostile } from './hostile.ts';
 import { describeLimits } from './limits.ts';
 import { describeOneWay } from './one-way.ts';
 import { describePull } from './pull.ts';
@@ -59,6 +61,9 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     describe('limits and fragments', () => {
       describeLimits(transport);
     });
+    describe('clients', () => {
+      describeClients(transport);
+    });
     if (transport.framing === 'plain') return;
     describe('streams', () => {
       describeStreams(transport);
@@ -71,6 +76,9 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
     });
     describe('one-way messages and pushes', () => {
       describeOneWay(transport);
+    });
+    describe('hostile peers', () => {
+      describeHostile(transport);
     });
   });
 }
