@@ -16,7 +16,12 @@
         "native/pump/hub.cpp",
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        # A worker that is being terminated cannot throw; without this the whole process would end.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+      ],
       "cflags": ["-Wall", "-Wextra"],
       "cflags_cc": ["-std=gnu++20", "-fvisibility=hidden"],
       "xcode_settings": {

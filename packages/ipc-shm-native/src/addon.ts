@@ -37,6 +37,11 @@ export interface Memory {
 export const STATE_AWAKE = 0;
 /** Index in {@link Hub.state}: not 0 while spinning may pay, since an answer or a request may come. Written here. */
 export const STATE_EXPECTING = 1;
+/**
+ * Index in {@link Hub.state}: how often {@link Hub.collect} looks again before it says that nothing is there, some 20 ns each. It
+ * saves round trips through the microtask queue, which must have nothing else to do meanwhile. Written here.
+ */
+export const STATE_PATIENCE = 2;
 
 /**
  * The connections of one server or client, by slot. A slot is reused after `remove`, but not before the next batch. Failures are

@@ -290,7 +290,11 @@ Napi::Value host::remove(const Napi::CallbackInfo& info) {
 
 Napi::Value host::collect(const Napi::CallbackInfo&) {
   if (hub_ == nullptr) return Napi::Number::New(env_, 0);
-  const u32 count = hub_->collect(batch_);
+  u32 count = hub_->collect(batch_);
+  for (std::int32_t looks = state_->patience; count == 0 && looks > 0; --looks) {
+    platform::relax();
+    count = hub_->collect(batch_);
+  }
   ensure_turn();
   return Napi::Number::New(env_, count);
 }

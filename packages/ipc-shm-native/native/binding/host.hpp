@@ -17,6 +17,7 @@ namespace spanwire::binding {
 struct state_words {
   std::int32_t awake;     // written here. 1: a turn runs or will; 0: asleep, so who waits for an answer must `kick`
   std::int32_t expecting; // written by JavaScript. Not 0: an answer or a request may come, so spinning may pay
+  std::int32_t patience;  // written by JavaScript. How often `collect` looks again before it says that nothing is there
 };
 
 class host final : private woken {
