@@ -14,6 +14,15 @@ import { scenarios } from './scenarios.ts';
 import { median } from './statistics.ts';
 import { comparisonTable, tablesOf } from './table.ts';
 
+// The others end with this process; its files are removed when it exits, and a signal alone would be no exit.
+for (const [signal, number] of [
+  ['SIGINT', 2],
+  ['SIGTERM', 15],
+  ['SIGHUP', 1],
+] as const) {
+  process.once(signal, () => process.exit(128 + number));
+}
+
 try {
   const options = readOptions(process.argv.slice(2));
   if (options.list) list();

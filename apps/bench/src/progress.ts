@@ -19,6 +19,8 @@ export function showProgress(steps: number): Progress {
       notTTYSchedule: LINE_EVERY_MS,
       clearOnComplete: isTerminal,
       hideCursor: true,
+      // Its own handlers of signals would keep the process alive.
+      gracefulExit: false,
     },
     Presets.shades_classic,
   );
@@ -28,5 +30,14 @@ export function showProgress(steps: number): Progress {
     what,
   });
   bar.start(steps, 0, payload(''));
-  return { step: (what) => bar.increment(1, payload(what)), stop: () => bar.stop() };
+  // The cursor has to come back, however this ends.
+  const stop = (): void => bar.stop();
+  process.once('exit', stop);
+  return {
+    step: (what) => bar.increment(1, payload(what)),
+    stop() {
+      process.off('exit', stop);
+      stop();
+    },
+  };
 }

@@ -1,34 +1,17 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BenchResult } from '../src/result.ts';
-
-const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-const withoutZeromq = new URL('fixtures/without-zeromq.mjs', import.meta.url).href;
+import { bench, benchWithout, TINY } from './run-bench.ts';
 
 let folder: string;
 let result: BenchResult;
 
-function bench(...parameters: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [program, ...parameters], {
-    encoding: 'utf8',
-    env: { ...process.env, NODE_OPTIONS: `--import=${withoutZeromq}` },
-  });
-}
-
-/** As short as a run can be; with the floor, since the tests have a compiler. */
-function tiny(...parameters: string[]): ReturnType<typeof bench> {
-  return bench('--rounds', '5', '--round-ms', '2', ...parameters);
-}
-
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
   const json = join(folder, 'result.json');
-  const { status, stdout, stderr } = tiny('--scenario', 'request-64', 'memory', '--json', json);
-  expect(stderr).not.toContain('FAILED');
+  const { status, stdout } = benchWithout('zeromq', [...TINY, '--scenario', 'request-64', 'memory', '--json', json]);
   expect(status).toBe(0);
   expect(stdout).toContain('64 B there and back, one at a time');
   expect(stdout).toContain('skipped zeromq: zeromq is not installed');
@@ -108,14 +91,14 @@ test('--compare names what became worse than in an old run, and exits with 1', (
     perRound: record.perRound.map((round) => ({ ...round, bytesPerClient: 1 })),
   }));
   writeFileSync(old, JSON.stringify({ ...result, records: better }));
-  const { status, stdout } = tiny('--scenario', 'memory', '--compare', old);
+  const { status, stdout } = bench([...TINY, '--scenario', 'memory', '--compare', old]);
   expect(stdout).toMatch(/memory .*unix .*bytesPerClient .*REGRESSION/);
   expect(status).toBe(1);
 });
 
 test('--from prints the figures of an earlier run again, and draws them, without measuring', () => {
   const report = join(folder, 'report');
-  const { status, stdout } = bench('--from', join(folder, 'result.json'), '--report', report);
+  const { status, stdout } = bench(['--from', join(folder, 'result.json'), '--report', report]);
   expect(status).toBe(0);
   expect(stdout).toContain('64 B there and back, one at a time');
   expect(readFileSync(join(report, 'targets.md'), 'utf8')).toContain('| Spanwire unix | at most 1.10× |');
@@ -125,14 +108,14 @@ test('--from prints the figures of an earlier run again, and draws them, without
 test('--compare refuses a file of another kind before anything is measured', () => {
   const file = join(folder, 'other.json');
   writeFileSync(file, '{"schema":"other"}');
-  const { status, stdout, stderr } = bench('--compare', file);
+  const { status, stdout, stderr } = bench(['--compare', file]);
   expect(status).toBe(2);
   expect(stderr).toContain('to have the schema spanwire-bench/1, got "other"');
   expect(stdout).toBe('');
 });
 
 test('--list names every scenario and what a quick run takes of it', () => {
-  const { status, stdout } = bench('--list');
+  const { status, stdout } = bench(['--list']);
   expect(status).toBe(0);
   expect(stdout).toMatch(/^request-64$/m);
   expect(stdout).toMatch(/^ {2}quick: unix promise, unix observable, net-batched$/m);
@@ -144,7 +127,7 @@ test.each([
   [['--round-ms', '0'], 'Expected an integer of at least 1'],
   [['--nonsense'], "unknown option '--nonsense'"],
 ])('%j is a mistake that is named, with exit code 2', (parameters, message) => {
-  const { status, stderr } = bench(...parameters);
+  const { status, stderr } = bench(parameters);
   expect(stderr).toContain(message);
   expect(status).toBe(2);
 });

@@ -35,7 +35,10 @@ async function measure(subject: Subject, { ms, leadInMs }: Order): Promise<void>
 }
 
 function report(what: Report): void {
-  process.send?.(what);
+  // Without a harness there is nobody to tell, also not that telling failed.
+  process.send?.(what, undefined, undefined, (error) => {
+    if (error !== null) process.exit(1);
+  });
 }
 
 function fail(error: unknown): void {

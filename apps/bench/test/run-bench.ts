@@ -1,0 +1,33 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const withoutPackage = new URL('fixtures/without-package.mjs', import.meta.url).href;
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function bench(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): Ended {
+  return spawnSync(process.execPath, [program, ...parameters], {
+    encoding: 'utf8',
+    env: { ...process.env, ...environment },
+  });
+}
+
+/** As if a package was not installed. */
+export function benchWithout(missing: string, parameters: readonly string[]): Ended {
+  return bench(parameters, { NODE_OPTIONS: `--import=${withoutPackage}`, WITHOUT: missing });
+}
+
+export function startBench(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): ChildProcess {
+  return spawn(process.execPath, [program, ...parameters], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+}
+
+/** As short as a run can be; with the floor, since the tests have a compiler. */
+export const TINY: readonly string[] = ['--rounds', '5', '--round-ms', '2'];

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import type { BenchResult } from '../src/result.ts';
+import { benchWithout, startBench, TINY } from './run-bench.ts';
+
+test('a transport that cannot be measured is a failure, and the others are measured all the same', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const json = join(folder, 'result.json');
+  const { status, stdout, stderr } = benchWithout('@spanwire/ipc-socket', [
+    ...TINY,
+    '--scenario',
+    'cancel',
+    '--json',
+    json,
+  ]);
+  expect(status).toBe(1);
+  expect(stdout).toContain('FAILED cancel: unix');
+  expect(stderr).toMatch(/cancel: tcp: .*a-package-that-is-not-installed/);
+  const { records, failed, skipped } = JSON.parse(readFileSync(json, 'utf8')) as BenchResult;
+  expect(records.map(({ transport }) => transport)).toEqual(['memory']);
+  expect(failed).toEqual([
+    { scenario: 'cancel', transport: 'unix', peer: null },
+    { scenario: 'cancel', transport: 'tcp', peer: null },
+  ]);
+  expect(skipped).toEqual([]);
+});
+
+test.runIf(process.platform === 'linux')('when it is killed in the middle, none of its processes is left', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
+  const child = startBench(['--rounds', '1000', '--round-ms', '50', '--scenario', 'request-64'], { TMPDIR: folder });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const { pid = 0, stderr } = child;
+  // Clients of their own, and the servers that some of them start.
+  while (descendantsOf(pid).length < 8) {
+    if (child.exitCode !== null) throw new Error(`It ended: ${String(stderr?.read())}`);
+    await sleep(10);
+  }
+  const started = descendantsOf(pid);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  while (started.some(isAlive)) await sleep(10);
+  expect(started.filter(isAlive)).toEqual([]);
+});
+
+test('a signal ends it, with its files removed and the exit code that a shell would give', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const child = startBench(['--rounds', '1000', '--round-ms', '50', '--scenario', 'cancel'], { TMPDIR: folder });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  while (readdirSync(folder).length === 0) await sleep(10);
+  child.kill('SIGTERM');
+  expect(await once(child, 'exit')).toEqual([128 + 15, null]);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+function descendantsOf(pid: number): number[] {
+  const children = readTasks(pid).flatMap((text) => text.split(' ').filter(Boolean).map(Number));
+  return children.flatMap((each) => [each, ...descendantsOf(each)]);
+}
+
+function readTasks(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'));
+  } catch {
+    // It ended meanwhile.
+    return [];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // What ended and was not waited for yet has an empty command line.
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '';
+  } catch {
+    return false;
+  }
+}
