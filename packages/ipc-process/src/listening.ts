@@ -13,7 +13,7 @@ export interface Listening extends AsyncDisposable {
 }
 
 export class ListeningAddress implements Listening {
-  readonly address: string;
+  readonly #resolved: string;
   /** Resolves when the address is free and the last connection has ended. */
   readonly finished: Promise<void>;
   readonly #listener: Listener;
@@ -28,7 +28,7 @@ export class ListeningAddress implements Listening {
   #finish!: () => void;
 
   constructor(address: string, listener: Listener, init: RpcTarget, settings: SessionSettings, maxConnections: number) {
-    this.address = address;
+    this.#resolved = address;
     this.#listener = listener;
     this.#init = init;
     this.#settings = settings;
@@ -39,9 +39,17 @@ export class ListeningAddress implements Listening {
     listener.onError = (error) => settings.warn(`Accepting on ${address} failed`, error);
     listener.onTakeover = () => void this[Symbol.asyncDispose]();
     listener.onChannel = (channel) => {
+      // It may end while it waits; once it has, nobody else is told.
+      channel.onClosed = () => this.#waiting.remove(channel);
       this.#waiting.push(channel);
       this.#admit();
     };
+  }
+
+  get address(): string {
+    // Some transports know more once they listen, such as the real port.
+    const listener: Listener & { readonly address?: unknown } = this.#listener;
+    return typeof listener.address === 'string' ? listener.address : this.#resolved;
   }
 
   /** Drops every connection; resolves when the calls of them have finished. */

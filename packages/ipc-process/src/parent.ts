@@ -1,4 +1,5 @@
 /** The spawned side: serves the process that spawned this one, over the descriptor that was inherited. */
+import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { show, SystemError, type Channel, type ServerContext } from '@spanwire/ipc-core';
 import { acceptChannelOn } from '@spanwire/ipc-socket';
@@ -21,9 +22,12 @@ export function inheritedDescriptor(argv: readonly string[]): number | undefined
 /** Opens the inherited descriptor; throws ERR_IPC_SYSTEM when it is none, or no pipe or socket. */
 export function openInherited(descriptor: number): Socket {
   try {
+    // Tells what is not open; the socket only says that it does not like the kind.
+    fstatSync(descriptor);
     return new Socket({ fd: descriptor, readable: true, writable: true });
   } catch (error) {
-    const { code = 'EBADF' } = error as NodeJS.ErrnoException;
+    const { syscall, code: said = 'UNKNOWN' } = error as NodeJS.ErrnoException;
+    const code = syscall === undefined ? 'ENOTSOCK' : said;
     throw new SystemError('open', code, `Expected descriptor ${descriptor} to be an inherited socket, got ${code}`, {
       cause: error,
     });
