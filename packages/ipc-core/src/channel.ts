@@ -58,7 +58,7 @@ export interface Channel {
 
 /** Accepts channels on one address. */
 export interface Listener {
-  /** Rejects with ERR_IPC_ADDRESS_IN_USE, ERR_IPC_SYSTEM, ... */
+  /** Rejects with ERR_IPC_ADDRESS_IN_USE, ERR_IPC_SYSTEM, ..., and may then be called again. */
   listen(options: { takeover: boolean }): Promise<void>;
   /**
    * Asked once per connection, before its hello is answered (or, for a plain peer, before its first frame); an error refuses the

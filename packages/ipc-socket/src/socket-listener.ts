@@ -98,6 +98,8 @@ export class SocketListener implements Listener {
       }
     } catch (error) {
       this.#server.close();
+      // Whoever held the address may leave: it can be tried again.
+      this.#used = false;
       if (errnoOf(error) === 'EADDRINUSE') {
         throw new IpcError('ERR_IPC_ADDRESS_IN_USE', `Another server listens on ${address.text}`, { cause: error });
       }
