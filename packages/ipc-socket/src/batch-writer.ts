@@ -14,7 +14,7 @@ const EMPTY: Buffer = Buffer.alloc(0);
 const pool: Buffer[] = [];
 
 function putBack(segment: Buffer): void {
-  if (segment.byteLength === SEGMENT_BYTES && pool.length < MAX_POOLED) pool.push(segment);
+  if (segment.length === SEGMENT_BYTES && pool.length < MAX_POOLED) pool.push(segment);
 }
 
 /**
@@ -59,7 +59,7 @@ export class BatchWriter {
   /** Reserves `byteLength` of {@link bytes}, to be filled before this turn ends; returns where they begin. */
   claim(byteLength: number): number {
     const at = this.#used;
-    if (at + byteLength > this.bytes.byteLength) return this.#claimSegment(byteLength);
+    if (at + byteLength > this.bytes.length) return this.#claimSegment(byteLength);
     this.#used = at + byteLength;
     if (!this.#scheduled) this.schedule();
     return at;

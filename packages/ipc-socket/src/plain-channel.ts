@@ -49,12 +49,12 @@ export class PlainChannel extends SocketChannel {
   trySend(lane: Lane, _kind: number, _id: number, _flags: number, payload: Uint8Array): boolean {
     if (!this.isOpen) return false;
     if (lane === 'control') return true;
-    const length = payload.byteLength;
+    const length = payload.length;
     if (length > this.capacityBytes) {
       throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${length}`);
     }
     if (this.backlogged) {
-      this.wantsRoom = true;
+      this.wantsDrain = true;
       return false;
     }
     const at = this.writer.claim(PREFIX_BYTES + length);

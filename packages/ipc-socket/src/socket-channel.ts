@@ -43,8 +43,8 @@ export abstract class SocketChannel implements Channel {
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
   protected readonly writer: BatchWriter;
   protected readonly socket: Socket;
-  /** A data frame was refused, and nobody was told yet that there is room. */
-  protected wantsRoom = false;
+  /** A data frame was refused because of the backlog, and nobody was told yet that it is gone. */
+  protected wantsDrain = false;
   readonly #backlogBytes: number;
   readonly #graceMs: number;
   readonly #onData: (chunk: Buffer<ArrayBuffer>) => void;
@@ -157,11 +157,9 @@ export abstract class SocketChannel implements Channel {
     this.#finish();
   }
 
-  /** To be called outside of `trySend` whenever there may be room again. */
+  /** To be called outside of `trySend`. */
   protected offerRoom(): void {
-    if (!this.wantsRoom || this.#state !== 'open' || this.backlogged) return;
-    this.wantsRoom = false;
-    this.onRoom?.();
+    if (this.#state === 'open') this.onRoom?.();
   }
 
   /** Receives `chunk`. An {@link IpcError} in it is the peer's fault and ends the connection. */
@@ -172,9 +170,7 @@ export abstract class SocketChannel implements Channel {
     } catch (error) {
       if (!(error instanceof IpcError)) throw error;
       this.fail('protocol', error);
-      return;
     }
-    this.offerRoom();
   }
 
   #start(): void {
@@ -183,12 +179,15 @@ export abstract class SocketChannel implements Channel {
     const rest = this.#rest;
     this.#rest = undefined;
     this.socket.resume();
-    if (rest !== undefined && rest.byteLength > 0) this.take(rest);
+    if (rest !== undefined && rest.length > 0) this.take(rest);
   }
 
   #afterWrite(): void {
     if (this.#state === 'closing') this.#endWhenWritten();
-    else this.offerRoom();
+    else if (this.wantsDrain && !this.backlogged) {
+      this.wantsDrain = false;
+      this.offerRoom();
+    }
   }
 
   #endWhenWritten(): void {

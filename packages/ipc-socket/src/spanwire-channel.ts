@@ -29,6 +29,9 @@ export class SpanwireChannel extends SocketChannel {
   readonly #decoder: FrameDecoder;
   /** Credit that the next write takes along. */
   #credit = 0;
+  /** A data frame was refused because the window was spent, and nobody was told yet that credit came. */
+  #wantsCredit = false;
+  #creditCame = false;
   #saidGoaway = false;
   #heardGoaway = false;
 
@@ -42,7 +45,10 @@ export class SpanwireChannel extends SocketChannel {
     });
     const sink: FrameSink = {
       deliver: (frames) => this.deliver(frames),
-      credit: (bytes) => this.#sendWindow.give(bytes),
+      credit: (bytes) => {
+        this.#sendWindow.give(bytes);
+        this.#creditCame = true;
+      },
       goaway: () => {
         this.#heardGoaway = true;
       },
@@ -60,7 +66,7 @@ export class SpanwireChannel extends SocketChannel {
 
   trySend(lane: Lane, kind: number, id: number, flags: number, payload: Uint8Array): boolean {
     if (!this.isOpen) return false;
-    const length = payload.byteLength;
+    const length = payload.length;
     if ((lane === 'control') !== isControl(kind)) {
       throw new TypeError(`Expected \`lane\` to be the one of kind ${kind}, got "${lane}"`);
     }
@@ -73,8 +79,12 @@ export class SpanwireChannel extends SocketChannel {
       if (length > this.capacityBytes) {
         throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${length}`);
       }
-      if (this.backlogged || !this.#sendWindow.tryTake(chargeOf(length))) {
-        this.wantsRoom = true;
+      if (this.backlogged) {
+        this.wantsDrain = true;
+        return false;
+      }
+      if (!this.#sendWindow.tryTake(chargeOf(length))) {
+        this.#wantsCredit = true;
         return false;
       }
     }
@@ -88,6 +98,11 @@ export class SpanwireChannel extends SocketChannel {
 
   protected override receive(chunk: Uint8Array<ArrayBuffer>): void {
     this.#decoder.push(chunk);
+    if (!this.#creditCame) return;
+    this.#creditCame = false;
+    if (!this.#wantsCredit) return;
+    this.#wantsCredit = false;
+    this.offerRoom();
   }
 
   protected override endOfStream(): Ending {
