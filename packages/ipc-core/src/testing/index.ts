@@ -12,6 +12,7 @@ import { describeHandlers } from './handlers.ts';
 import { describeHostile } from './hostile.ts';
 import { describeLimits } from './limits.ts';
 import { describeOneWay } from './one-way.ts';
+import { describePlain } from './plain.ts';
 import { describePull } from './pull.ts';
 import { describeRequests } from './requests.ts';
 import { describeShutdown } from './shutdown.ts';
@@ -21,6 +22,29 @@ import type { TransportUnderTest } from './transport-under-test.ts';
 import { describeWindows } from './windows.ts';
 
 export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
+
+type Subject = readonly [title: string, register: (transport: TransportUnderTest) => void];
+
+const OF_BOTH: readonly Subject[] = [
+  ['requests', describeRequests],
+  ['the sink', describeSink],
+  ['handlers', describeHandlers],
+  ['windows', describeWindows],
+  ['shutdown and close', describeShutdown],
+  ['pull', describePull],
+  ['limits and fragments', describeLimits],
+  ['clients', describeClients],
+];
+
+const OF_SPANWIRE: readonly Subject[] = [
+  ['streams', describeStreams],
+  ['duplex requests', describeDuplex],
+  ['cancellation', describeCancellation],
+  ['one-way messages and pushes', describeOneWay],
+  ['hostile peers', describeHostile],
+];
+
+const OF_PLAIN: readonly Subject[] = [['plain framing', describePlain]];
 
 /**
  * Registers the tests of the contract for one transport. Call it at the top of a test file.
@@ -39,46 +63,12 @@ export type { AddressUnderTest, TransportUnderTest } from './transport-under-tes
  * });
  */
 export function describeTransport(name: string, transport: TransportUnderTest): void {
+  const subjects = [...OF_BOTH, ...(transport.framing === 'plain' ? OF_PLAIN : OF_SPANWIRE)];
   describe(`${name}: the contract of a transport`, { timeout: TEST_TIMEOUT_MS }, () => {
-    describe('requests', () => {
-      describeRequests(transport);
-    });
-    describe('the sink', () => {
-      describeSink(transport);
-    });
-    describe('handlers', () => {
-      describeHandlers(transport);
-    });
-    describe('windows', () => {
-      describeWindows(transport);
-    });
-    describe('shutdown and close', () => {
-      describeShutdown(transport);
-    });
-    describe('pull', () => {
-      describePull(transport);
-    });
-    describe('limits and fragments', () => {
-      describeLimits(transport);
-    });
-    describe('clients', () => {
-      describeClients(transport);
-    });
-    if (transport.framing === 'plain') return;
-    describe('streams', () => {
-      describeStreams(transport);
-    });
-    describe('duplex requests', () => {
-      describeDuplex(transport);
-    });
-    describe('cancellation', () => {
-      describeCancellation(transport);
-    });
-    describe('one-way messages and pushes', () => {
-      describeOneWay(transport);
-    });
-    describe('hostile peers', () => {
-      describeHostile(transport);
-    });
+    for (const [subject, register] of subjects) {
+      describe(subject, () => {
+        register(transport);
+      });
+    }
   });
 }
