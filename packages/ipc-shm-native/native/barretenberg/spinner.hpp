@@ -1,0 +1,74 @@
+// Whether to wait awake for the other side, and how long: spinning pays while answers come faster than a thread wakes.
+#pragma once
+
+#include "../platform/cpu.hpp"
+
+namespace spanwire::barretenberg {
+
+class spinner {
+ public:
+  // `budget_ns` 0 never spins. With one CPU, spinning only keeps the peer from running.
+  explicit spinner(std::int64_t budget_ns) noexcept
+      : budget_ns_{platform::usable_cpus() > 1 ? budget_ns : 0}, wanted_{budget_ns_ > 0} {}
+
+  // The wait is new: nothing is known of it.
+  void begin() noexcept {
+    begin_ns_ = 0;
+    steps_ = 0;
+    yielded_ = false;
+  }
+
+  // One step awake. False: sleep now.
+  [[nodiscard]] bool step() noexcept {
+    if (!wanted_) return false;
+    if (++steps_ % steps_per_look == 0) {
+      const std::int64_t now = platform::now_ns();
+      if (begin_ns_ == 0) begin_ns_ = now;
+      const std::int64_t spent = now - begin_ns_;
+      if (spent >= budget_ns_) return false;
+      // The peer does not say where it runs. If it waits for this very CPU, this lets it; if not, it costs little.
+      if (spent >= ns_before_yield) {
+        yielded_ = true;
+        platform::yield_cpu();
+      }
+    }
+    platform::relax();
+    return true;
+  }
+
+  // What was waited for came while awake.
+  void came() noexcept {
+    if (!yielded_) {
+      after_yield_ = 0;
+      return;
+    }
+    // Again and again only after this CPU was given up: both run here.
+    if (++after_yield_ < times_before_move) return;
+    after_yield_ = 0;
+    const std::int64_t now = platform::now_ns();
+    if (now - last_move_ns_ < least_ns_between_moves) return;
+    last_move_ns_ = now;
+    (void)platform::leave_cpu();
+  }
+
+  // It came after a sleep; all in all it took this long.
+  void came_late(std::int64_t waited_ns) noexcept { wanted_ = waited_ns < 2 * budget_ns_; }
+
+  [[nodiscard]] std::int64_t budget_ns() const noexcept { return budget_ns_; }
+
+ private:
+  static constexpr unsigned steps_per_look = 16;
+  static constexpr unsigned times_before_move = 4;
+  static constexpr std::int64_t ns_before_yield = 10'000;
+  static constexpr std::int64_t least_ns_between_moves = 10'000'000;
+
+  std::int64_t budget_ns_;
+  std::int64_t begin_ns_ = 0;
+  std::int64_t last_move_ns_ = 0;
+  unsigned steps_ = 0;
+  unsigned after_yield_ = 0;
+  bool yielded_ = false;
+  bool wanted_;
+};
+
+} // namespace spanwire::barretenberg

@@ -1,0 +1,62 @@
+// A thread that sleeps on the futex words of a wire, so that the event loop can sleep on a descriptor instead. It knows
+// nothing of JavaScript, and nothing of messages: it only sees words change.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <memory>
+
+#include "wire.hpp"
+
+namespace spanwire::barretenberg {
+
+class watcher {
+ public:
+  // `many_words` false uses what kernels before 5.16 know: then it looks by itself ten times a second.
+  [[nodiscard]] static result<std::unique_ptr<watcher>> create(wire& watched, bool many_words = true) noexcept;
+
+  // Makes the descriptor readable once the message word differs from `seen_message`, or the room word from
+  // `seen_room` if room is wanted. Once. The flags for the peer are the caller's to set before, and to clear after.
+  void arm(u32 seen_message, bool want_room, u32 seen_room) noexcept;
+
+  // It need not any more. It may just have happened.
+  void disarm() noexcept;
+
+  // Takes what the descriptor has to say.
+  void drain() noexcept;
+
+  [[nodiscard]] int descriptor() const noexcept { return event_.get(); }
+
+  watcher(const watcher&) = delete;
+  watcher& operator=(const watcher&) = delete;
+  // Blocks until the thread is gone: at once, since it sleeps on a word of ours, too (on an old kernel, 100 ms at most).
+  ~watcher();
+
+ private:
+  watcher(wire& watched, unique_descriptor event, bool many_words) noexcept
+      : wire_{watched}, event_{std::move(event)}, many_words_{many_words} {}
+
+  void run() noexcept;
+  void command(u32 what) noexcept;
+  // Whether one of the words differs from what the event loop saw.
+  [[nodiscard]] bool changed() noexcept;
+  void sleep(u32 command, bool settled) noexcept;
+
+  // The low bits of a command say what to do; the others make each one different, for who sleeps on it.
+  static constexpr u32 stop_bit = 1;
+  static constexpr u32 armed_bit = 2;
+  static constexpr u32 step = 4;
+
+  wire& wire_;
+  unique_descriptor event_;
+  std::atomic<bool> many_words_;
+  u32 command_ = 0; // written by the event loop, and by the thread to take the armed bit away
+  std::atomic<u32> seen_message_ = 0;
+  std::atomic<u32> seen_room_ = 0;
+  std::atomic<bool> want_room_ = false;
+  pthread_t thread_{};
+  bool running_ = false;
+};
+
+} // namespace spanwire::barretenberg

@@ -1,0 +1,109 @@
+#if defined(__linux__)
+
+#include "watcher.hpp"
+
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace spanwire::barretenberg {
+
+result<std::unique_ptr<watcher>> watcher::create(wire& watched, bool many_words) noexcept {
+  unique_descriptor event{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  if (!event) return failure{"eventfd", errno};
+  std::unique_ptr<watcher> made{new watcher{watched, std::move(event), many_words}};
+  // Signals are for the threads that were there before.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const auto body = [](void* self) -> void* {
+    static_cast<watcher*>(self)->run();
+    return nullptr;
+  };
+  const int error = pthread_create(&made->thread_, nullptr, body, made.get());
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return failure{"pthread_create", error};
+  made->running_ = true;
+  return made;
+}
+
+watcher::~watcher() {
+  if (!running_) return;
+  command(stop_bit);
+  pthread_join(thread_, nullptr);
+}
+
+void watcher::arm(u32 seen_message, bool want_room, u32 seen_room) noexcept {
+  seen_message_.store(seen_message, std::memory_order_relaxed);
+  seen_room_.store(seen_room, std::memory_order_relaxed);
+  want_room_.store(want_room, std::memory_order_relaxed);
+  command(armed_bit);
+}
+
+// The thread sleeps on: the flags are clear, so nobody wakes it, and if somebody does it has nothing to report.
+void watcher::disarm() noexcept {
+  const u32 now = load_relaxed(command_);
+  if ((now & armed_bit) != 0) store(command_, (now & ~armed_bit) + step);
+}
+
+void watcher::drain() noexcept {
+  u64 count = 0;
+  (void)!read(event_.get(), &count, sizeof count);
+}
+
+void watcher::command(u32 what) noexcept {
+  const u32 next = (load_relaxed(command_) & ~(stop_bit | armed_bit)) + step;
+  store(command_, next | what); // partner: run
+  wake_sleepers(command_);
+  // Without this it would notice at the end of its slice.
+  if (!many_words_.load(std::memory_order_relaxed)) wake_sleepers(wire_.message_word());
+}
+
+void watcher::run() noexcept {
+  u32 settled = 0; // the command whose first, short sleep is over
+  for (;;) {
+    u32 now = load(command_); // partner: command
+    if ((now & stop_bit) != 0) return;
+    if ((now & armed_bit) == 0) {
+      sleep_on(command_, now, for_ever);
+      continue;
+    }
+    if (!changed()) {
+      sleep(now, settled == now);
+      settled = now;
+      continue;
+    }
+    // Not if the event loop commanded something else meanwhile: then look again.
+    if (!std::atomic_ref(command_).compare_exchange_strong(now, (now & ~armed_bit) + step)) continue;
+    const u64 one = 1;
+    (void)!write(event_.get(), &one, sizeof one);
+  }
+}
+
+bool watcher::changed() noexcept {
+  return load(wire_.message_word()) != seen_message_.load(std::memory_order_relaxed) ||
+         (want_room_.load(std::memory_order_relaxed) &&
+          load(wire_.room_word()) != seen_room_.load(std::memory_order_relaxed));
+}
+
+void watcher::sleep(u32 now, bool settled) noexcept {
+  const u32 seen_message = seen_message_.load(std::memory_order_relaxed);
+  const u32 seen_room = seen_room_.load(std::memory_order_relaxed);
+  const bool want_room = want_room_.load(std::memory_order_relaxed);
+  if (many_words_.load(std::memory_order_relaxed)) {
+    const watched_word words[] = {
+        {&command_, now}, {&wire_.message_word(), seen_message}, {&wire_.room_word(), seen_room}};
+    // For ever: the first, short sleep has made up for what the peer does not order.
+    if (sleep_on_any(std::span{words}.first(want_room ? 3 : 2), settled ? for_ever : settle_ns)) return;
+    many_words_.store(false, std::memory_order_relaxed);
+  }
+  // One word at a time. Who waits for room looks often: that state is rare, and short.
+  sleep_on(wire_.message_word(), seen_message, want_room ? settle_ns : slice_ns);
+}
+
+} // namespace spanwire::barretenberg
+
+#endif
