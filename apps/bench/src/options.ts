@@ -18,7 +18,7 @@ export interface Options {
 /** Fewer would say nothing about noise. */
 const MIN_ROUNDS = 5;
 const FULL = { rounds: 7, roundMs: 250 };
-const QUICK = { rounds: 5, roundMs: 80 };
+const QUICK = { rounds: 5, roundMs: 60 };
 
 /** Prints help or a complaint and ends the process where there is nothing to run. */
 export function readOptions(parameters: readonly string[]): Options {

@@ -57,7 +57,7 @@ const LEAD_IN_SHARE = 0.1;
 const WARM_MESSAGES = 20_000;
 const MAX_WARM_UPS = 4;
 /** After this, nobody has anything left to do. */
-const SETTLE_MS = 200;
+const SETTLE_MS = 100;
 
 /** Steps that {@link run} reports. */
 export function stepsOf({ scenarios, rounds }: Pick<RunOptions, 'scenarios' | 'rounds'>): number {

@@ -144,7 +144,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'idle',
     title: 'CPU time of a connected client and server with nothing to do',
-    patience: 4,
+    patience: 2,
     cases: links('unix', 'net').map((link): Case => ({
       link,
       variant: '',
