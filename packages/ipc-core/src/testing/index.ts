@@ -4,13 +4,18 @@
  * It needs vitest, which nothing else of this package does.
  */
 import { describe } from 'vitest';
+import { describeCalls } from './calls.ts';
 import { describeCancellation } from './cancellation.ts';
 import { describeClients } from './clients.ts';
+import { describeClosing } from './closing.ts';
+import { describeCredit } from './credit.ts';
 import { describeDuplex } from './duplex.ts';
-import { TEST_TIMEOUT_MS } from './eventually.ts';
+import { describeFailures } from './failures.ts';
+import { describeFragments } from './fragments.ts';
 import { describeHandlers } from './handlers.ts';
 import { describeHostile } from './hostile.ts';
 import { describeLimits } from './limits.ts';
+import { describeMetadata } from './metadata.ts';
 import { describeOneWay } from './one-way.ts';
 import { describePlain } from './plain.ts';
 import { describePull } from './pull.ts';
@@ -18,8 +23,9 @@ import { describeRequests } from './requests.ts';
 import { describeShutdown } from './shutdown.ts';
 import { describeSink } from './sink.ts';
 import { describeStreams } from './streams.ts';
-import type { TransportUnderTest } from './transport-under-test.ts';
 import { describeWindows } from './windows.ts';
+import { TEST_TIMEOUT_MS } from './eventually.ts';
+import type { TransportUnderTest } from './transport-under-test.ts';
 
 export type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
 
@@ -27,17 +33,23 @@ type Subject = readonly [title: string, register: (transport: TransportUnderTest
 
 const OF_BOTH: readonly Subject[] = [
   ['requests', describeRequests],
+  ['calls', describeCalls],
   ['the sink', describeSink],
   ['handlers', describeHandlers],
   ['windows', describeWindows],
-  ['shutdown and close', describeShutdown],
+  ['listening and closing', describeClosing],
+  ['shutdown', describeShutdown],
   ['pull', describePull],
-  ['limits and fragments', describeLimits],
+  ['limits', describeLimits],
   ['clients', describeClients],
 ];
 
 const OF_SPANWIRE: readonly Subject[] = [
+  ['failures', describeFailures],
+  ['metadata and deadlines', describeMetadata],
   ['streams', describeStreams],
+  ['credit', describeCredit],
+  ['fragments', describeFragments],
   ['duplex requests', describeDuplex],
   ['cancellation', describeCancellation],
   ['one-way messages and pushes', describeOneWay],
@@ -66,7 +78,7 @@ export function describeTransport(name: string, transport: TransportUnderTest): 
   const subjects = [...OF_BOTH, ...(transport.framing === 'plain' ? OF_PLAIN : OF_SPANWIRE)];
   describe(`${name}: the contract of a transport`, { timeout: TEST_TIMEOUT_MS }, () => {
     for (const [subject, register] of subjects) {
-      describe(subject, () => {
+      describe(`on ${subject}`, () => {
         register(transport);
       });
     }
