@@ -1,2 +1,58 @@
-/** Spanwire over shared memory. */
-export { addon as loadAddon } from './addon.ts';
+/** Spanwire over shared memory: lock-free rings, on the event loop and in a blocking form. */
+import {
+  createClient,
+  createServer,
+  type IpcClient,
+  type IpcServer,
+  type MakeConnect,
+  type MakeListener,
+} from '@spanwire/ipc-core';
+import { parseAddress } from './address.ts';
+import { ringSizes, shmSettings, type ShmClientOptions, type ShmServerOptions } from './options.ts';
+import { wakesBy } from './runtime.ts';
+import { connectWith } from './shm-connect.ts';
+import { ShmListener } from './shm-listener.ts';
+
+export type { Authorize, ShmClientOptions, ShmServerOptions } from './options.ts';
+
+/**
+ * Makes a server on shared memory. `name` is `shm:name` or `name` (a socket in the user's own directory), or `shm:/absolute/socket/path`.
+ *
+ * Throws TypeError or RangeError on bad options, ERR_IPC_NATIVE_UNAVAILABLE without the addon; `listen()` may reject with
+ * ERR_IPC_ADDRESS_IN_USE, ERR_IPC_UNAUTHORIZED, ERR_IPC_UNSUPPORTED (not Linux) or ERR_IPC_SYSTEM.
+ *
+ * @example
+ * const server = createShmServer('shm:checksums');
+ * server.respond((_clientId, request) => sha256(request));
+ * await server.listen();
+ */
+export function createShmServer(name: string, options: ShmServerOptions = {}): IpcServer {
+  const rings = ringSizes(options);
+  return createServer(shmListener(name, options), {
+    ...options,
+    windowBytes: rings.request,
+    responseWindowBytes: rings.response,
+  });
+}
+
+/** Makes a client of {@link createShmServer}. */
+export function createShmClient(name: string, options: ShmClientOptions = {}): IpcClient {
+  return createClient(shmConnect(name, options), options);
+}
+
+/** The listener that servers on `name` are made of, for other protocols on its channels. */
+export function shmListener(name: string, options: ShmServerOptions = {}): MakeListener {
+  const rendezvous = parseAddress(name, options.directory);
+  const settings = shmSettings(options);
+  const rings = ringSizes(options);
+  const { authorize, failReserve = false } = options;
+  return (context) =>
+    new ShmListener({ rendezvous, settings, rings, authorize, failReserve, wakesBy: wakesBy() }, context);
+}
+
+/** How clients of `name` connect, for other protocols on the channel. */
+export function shmConnect(name: string, options: ShmClientOptions = {}): MakeConnect {
+  const rendezvous = parseAddress(name, options.directory);
+  const settings = shmSettings(options);
+  return (context) => connectWith({ rendezvous, settings, wakesBy: wakesBy() }, context);
+}

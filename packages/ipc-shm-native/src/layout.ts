@@ -36,6 +36,7 @@ export interface SideWords {
   readonly controlHeadOut: number;
   readonly dataTailOut: number;
   readonly controlTailOut: number;
+  readonly dataHeadIn: number;
   readonly dataTailIn: number;
   readonly peerWaitingData: number;
   readonly peerWaitingSpace: number;
@@ -55,20 +56,33 @@ const CONTROL = 4;
 const WAITING_DATA = 0;
 const WAITING_SPACE = 4;
 
-function side(producer: number, consumer: number, reads: number, peer: number): SideWords {
+function side(producer: number, consumer: number, readsFrom: number, reads: number, peer: number): SideWords {
   return {
     dataHeadOut: wordOf(producer, DATA),
     controlHeadOut: wordOf(producer, CONTROL),
     dataTailOut: wordOf(consumer, DATA),
     controlTailOut: wordOf(consumer, CONTROL),
+    dataHeadIn: wordOf(readsFrom, DATA),
     dataTailIn: wordOf(reads, DATA),
     peerWaitingData: wordOf(peer, WAITING_DATA),
     peerWaitingSpace: wordOf(peer, WAITING_SPACE),
   };
 }
 
-export const SERVER_WORDS: SideWords = side(RESPONSE_PRODUCER, RESPONSE_CONSUMER, REQUEST_CONSUMER, CLIENT);
-export const CLIENT_WORDS: SideWords = side(REQUEST_PRODUCER, REQUEST_CONSUMER, RESPONSE_CONSUMER, SERVER);
+export const SERVER_WORDS: SideWords = side(
+  RESPONSE_PRODUCER,
+  RESPONSE_CONSUMER,
+  REQUEST_PRODUCER,
+  REQUEST_CONSUMER,
+  CLIENT,
+);
+export const CLIENT_WORDS: SideWords = side(
+  REQUEST_PRODUCER,
+  REQUEST_CONSUMER,
+  RESPONSE_PRODUCER,
+  RESPONSE_CONSUMER,
+  SERVER,
+);
 
 export const CONTROL_BLOCK_WORDS: number = (CONTROL_BLOCK_LINES * LINE_BYTES) / 4;
 

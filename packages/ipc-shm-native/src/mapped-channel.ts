@@ -1,0 +1,160 @@
+/** A channel whose memory JavaScript sees: it writes records, publishes and releases by itself, without a native call. */
+import type { Memory } from './addon.ts';
+import { CLIENT_WORDS, CONTROL_BLOCK_WORDS, areasOf, CONTROL_PREFIX_BYTES, recordBytes, SERVER_WORDS } from './layout.ts';
+import { capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
+
+export class MappedChannel extends ShmChannel {
+  readonly capacityBytes: number;
+  #buffer: ArrayBuffer;
+  /** The control block. Only Atomics touch what the peer writes. */
+  #words: Int32Array;
+  // The words of `#words` that this side uses; layout.ts names them.
+  readonly #dataHeadOut: number;
+  readonly #controlHeadOut: number;
+  readonly #dataTailOut: number;
+  readonly #controlTailOut: number;
+  readonly #dataHeadIn: number;
+  readonly #dataTailIn: number;
+  readonly #peerWaitingData: number;
+  readonly #peerWaitingSpace: number;
+  /** Where the data ring that is read begins. */
+  readonly #dataIn: number;
+  readonly #dataCapacity: number;
+  readonly #dataMask: number;
+  #dataBytes: Uint8Array;
+  #dataWords: Int32Array;
+  #dataHead = 0;
+  /** The peer's tail as last seen: it only grows, so looking again is needed only when the room seems short. */
+  #dataTail = 0;
+  readonly #controlCapacity: number;
+  #controlInBytes: Uint8Array<ArrayBuffer>;
+  #controlInWords: Int32Array;
+  #controlBytes: Uint8Array;
+  #controlWords: Int32Array;
+  #controlHead = 0;
+  #controlTail = 0;
+
+  constructor(options: ShmChannelOptions, memory: Memory, buffer: ArrayBuffer) {
+    super(options);
+    const { isServer } = this;
+    const words = isServer ? SERVER_WORDS : CLIENT_WORDS;
+    const areas = areasOf(memory);
+    this.#buffer = buffer;
+    this.#words = new Int32Array(buffer, memory.controlOffset, CONTROL_BLOCK_WORDS);
+    this.#dataHeadOut = words.dataHeadOut;
+    this.#controlHeadOut = words.controlHeadOut;
+    this.#dataTailOut = words.dataTailOut;
+    this.#controlTailOut = words.controlTailOut;
+    this.#dataHeadIn = words.dataHeadIn;
+    this.#dataTailIn = words.dataTailIn;
+    this.#peerWaitingData = words.peerWaitingData;
+    this.#peerWaitingSpace = words.peerWaitingSpace;
+    const dataOut = isServer ? areas.response : areas.request;
+    const controlOut = isServer ? areas.responseControl : areas.requestControl;
+    const controlIn = isServer ? areas.requestControl : areas.responseControl;
+    this.#dataIn = isServer ? areas.request : areas.response;
+    this.#dataCapacity = isServer ? memory.responseRingBytes : memory.requestRingBytes;
+    this.#dataMask = this.#dataCapacity - 1;
+    this.#controlCapacity = memory.controlRingBytes;
+    this.capacityBytes = capacityOf(this.#dataCapacity);
+    this.#dataBytes = new Uint8Array(buffer, dataOut, 2 * this.#dataCapacity);
+    this.#dataWords = new Int32Array(buffer, dataOut, this.#dataCapacity / 2);
+    this.#controlBytes = new Uint8Array(buffer, controlOut, 2 * this.#controlCapacity);
+    this.#controlWords = new Int32Array(buffer, controlOut, this.#controlCapacity / 2);
+    this.#controlInBytes = new Uint8Array(buffer, controlIn, 2 * this.#controlCapacity);
+    this.#controlInWords = new Int32Array(buffer, controlIn, this.#controlCapacity / 2);
+  }
+
+  protected override writeData(word0: number, word1: number, payload: Uint8Array): boolean {
+    const length = payload.length;
+    const head = this.#dataHead;
+    const next = (head + recordBytes(length)) | 0;
+    if (((next - this.#dataTail) | 0) > this.#dataCapacity) {
+      // Partner: storeTail in the peer. What it gave back it reads no more.
+      this.#dataTail = Atomics.load(this.#words, this.#dataTailOut);
+      if (((next - this.#dataTail) | 0) > this.#dataCapacity) return false;
+    }
+    const at = head & this.#dataMask;
+    const words = this.#dataWords;
+    words[at >> 2] = word0;
+    words[(at >> 2) + 1] = word1;
+    if (length > 0) this.#dataBytes.set(payload, at + 8);
+    this.#dataHead = next;
+    return true;
+  }
+
+  protected override publishData(): void {
+    const words = this.#words;
+    // Partner: the peer's look at the head after it announced its sleep. Both are sequentially consistent: it sees the head or this sees the flag.
+    Atomics.store(words, this.#dataHeadOut, this.#dataHead);
+    if (Atomics.load(words, this.#peerWaitingData) !== 0) this.pump.hub.ring(this.slot);
+  }
+
+  protected override writeControl(word0: number, word1: number, payload: Uint8Array): boolean {
+    const length = payload.length + CONTROL_PREFIX_BYTES;
+    const head = this.#controlHead;
+    const next = (head + recordBytes(length)) | 0;
+    if (((next - this.#controlTail) | 0) > this.#controlCapacity) {
+      this.#controlTail = Atomics.load(this.#words, this.#controlTailOut);
+      if (((next - this.#controlTail) | 0) > this.#controlCapacity) return false;
+    }
+    const at = head & (this.#controlCapacity - 1);
+    const record = this.#controlWords;
+    record[at >> 2] = word0;
+    record[(at >> 2) + 1] = word1;
+    record[(at >> 2) + 2] = this.#dataHead;
+    record[(at >> 2) + 3] = 0;
+    this.#controlBytes.set(payload, at + 8 + CONTROL_PREFIX_BYTES);
+    this.#controlHead = next;
+    const words = this.#words;
+    // Partner: as in publishData.
+    Atomics.store(words, this.#controlHeadOut, next);
+    if (Atomics.load(words, this.#peerWaitingData) !== 0) this.pump.hub.ring(this.slot);
+    return true;
+  }
+
+  protected override roomTarget(lane: number, payloadBytes: number): number {
+    const [head, capacity] =
+      lane === DATA_LANE ? [this.#dataHead, this.#dataCapacity] : [this.#controlHead, this.#controlCapacity];
+    return (head + recordBytes(payloadBytes) - capacity) >>> 0;
+  }
+
+  protected override controlPosition(offset: number): number {
+    return this.#controlInWords[offset >> 2] ?? 0;
+  }
+
+  protected override controlPayload(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#controlInBytes.subarray(offset, offset + length));
+  }
+
+  protected override isPublished(position: number): boolean {
+    return ((Atomics.load(this.#words, this.#dataHeadIn) - position) | 0) >= 0;
+  }
+
+  protected override storeTail(position: number): void {
+    const words = this.#words;
+    // Partner: the peer's look at the tail after it announced that it waits for room.
+    Atomics.store(words, this.#dataTailIn, position);
+    if (Atomics.load(words, this.#peerWaitingSpace) !== 0) this.pump.hub.ring(this.slot);
+  }
+
+  override view(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#buffer, this.#dataIn + offset, length);
+  }
+
+  /** Views keep their ArrayBuffer, so none may outlive the connection here; those given out have length 0 from now on. */
+  protected override forget(): void {
+    this.#buffer = NO_BUFFER;
+    this.#words = NO_WORDS;
+    this.#dataBytes = NO_BYTES;
+    this.#dataWords = NO_WORDS;
+    this.#controlBytes = NO_BYTES;
+    this.#controlWords = NO_WORDS;
+    this.#controlInBytes = NO_BYTES;
+    this.#controlInWords = NO_WORDS;
+  }
+}
+
+const NO_BUFFER = new ArrayBuffer(0);
+const NO_BYTES: Uint8Array<ArrayBuffer> = new Uint8Array(NO_BUFFER);
+const NO_WORDS = new Int32Array(NO_BUFFER);

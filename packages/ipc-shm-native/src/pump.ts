@@ -1,0 +1,195 @@
+/** One hub and what lives in its slots: gives each batch to those it concerns, and looks again before the hub spins. */
+import {
+  addon,
+  STATE_AWAKE,
+  STATE_EXPECTING,
+  STATE_PATIENCE,
+  type Hub,
+  type HubOptions,
+  type NativeFailure,
+} from './addon.ts';
+import {
+  CONTROL_LANE,
+  EVENT_ACCEPTED,
+  EVENT_BIT,
+  EVENT_CLOSED,
+  EVENT_DEAF,
+  EVENT_READABLE,
+  EVENT_ROOM,
+  EVENT_VIOLATED,
+  SLOT_MASK,
+} from './layout.ts';
+
+/** How often a batch is asked for from microtasks before the hub spins by itself: a turn of microtasks costs less than a callback. */
+const REPOLLS = 32;
+/** What `collect` looks again, in a client that waits for one answer. */
+const PATIENCE = 8;
+/** From so many entries on a batch is throughput: what is sent meanwhile is published in portions. */
+const LARGE_BATCH = 4;
+
+const RESOLVED: Promise<void> = Promise.resolve();
+
+/** What lives in a slot: a handshake at first, then a channel. */
+export interface SlotOwner {
+  /** A frame; nothing of it may be kept but what `ShmFrame` keeps. */
+  frame(offset: number, word0: number, word1: number, control: boolean): void;
+  /** The batch has nothing more for this slot: deliver, publish, release. */
+  endOfBatch(): void;
+  /** Handshake bytes, or the end of a handshake. */
+  readable(): void;
+  closed(): void;
+  violated(message: string): void;
+  room(lane: number): void;
+}
+
+/** Who listens on the hub. */
+export interface AcceptingOwner {
+  accepted(slot: number): SlotOwner;
+  /** The listening socket broke. */
+  deaf(errno: number): void;
+}
+
+export interface PumpOptions {
+  readonly spinMicros: number;
+  readonly leaveSharedCpu: boolean;
+  readonly wakesBy: HubOptions['wakesBy'];
+}
+
+export class Pump {
+  readonly hub: Hub;
+  readonly #batch: Int32Array;
+  readonly #state: Int32Array;
+  readonly #slots: Array<SlotOwner | undefined> = [];
+  /** Owners that the running batch concerns, or that have something to publish. */
+  readonly #concerned: SlotOwner[] = [];
+  accepting: AcceptingOwner | undefined;
+  /** A batch is being given out: what is sent and released is published at its end. */
+  handling = false;
+  /** The running batch is a large one. */
+  crowded = false;
+  #expected = 0;
+  #repolls = 0;
+  #closed = false;
+  readonly #repoll = (): void => {
+    if (this.#closed) return;
+    const count = this.hub.collect();
+    if (count > 0) this.handle(count);
+    if (++this.#repolls < REPOLLS && !this.#closed) void RESOLVED.then(this.#repoll);
+  };
+
+  constructor(options: PumpOptions) {
+    this.hub = addon().createHub({
+      ...options,
+      workLimitMicros: 1000,
+      onBatch: options.wakesBy === 'nothing' ? undefined : (count) => this.#onBatch(count),
+    });
+    this.#batch = this.hub.batch;
+    this.#state = this.hub.state;
+  }
+
+  /** Gives a slot to `owner`, or takes it away. */
+  own(slot: number, owner: SlotOwner | undefined): void {
+    while (this.#slots.length <= slot) this.#slots.push(undefined);
+    this.#slots[slot] = owner;
+  }
+
+  /** The owner wants `endOfBatch`, although the batch may have nothing for it. Only while {@link handling}. */
+  concern(owner: SlotOwner): void {
+    this.#concerned.push(owner);
+  }
+
+  /** One more thing is expected to come, or (-1) came: spinning pays meanwhile. */
+  expect(change: number): void {
+    this.#expected += change;
+    this.#state[STATE_EXPECTING] = this.#expected;
+  }
+
+  /** One answer is waited for and nothing else is to be done: then looking again is cheaper than the microtask queue. */
+  set patient(value: boolean) {
+    this.#state[STATE_PATIENCE] = value ? PATIENCE : 0;
+  }
+
+  /** Something was sent to `slot` that is answered: a sleeping hub wakes up to wait for it. */
+  wakeFor(slot: number): void {
+    if (this.#state[STATE_AWAKE] === 0) this.hub.kick(slot);
+  }
+
+  /** Takes what is there, without waiting. */
+  poll(): void {
+    if (this.handling || this.#closed) return;
+    for (let count = this.hub.look(); count > 0 && !this.#closed; count = this.hub.collect()) this.handle(count);
+  }
+
+  /** Blocks until something comes, and handles it; false when `timeoutMs` are over. Only with `wakesBy: 'nothing'`. */
+  wait(timeoutMs: number): boolean {
+    const count = this.hub.wait(timeoutMs);
+    if (count > 0) this.handle(count);
+    return count > 0;
+  }
+
+  handle(count: number): void {
+    const batch = this.#batch;
+    this.handling = true;
+    this.crowded = count > LARGE_BATCH;
+    let last: SlotOwner | undefined;
+    for (let i = 0, end = count * 4; i < end; i += 4) {
+      const what = batch[i]!;
+      const slot = what & SLOT_MASK;
+      if ((what & EVENT_BIT) !== 0) {
+        this.#onEvent(slot, batch[i + 1]!, batch[i + 2]!, batch[i + 3]!);
+        continue;
+      }
+      const owner = this.#slots[slot];
+      if (owner === undefined) continue;
+      if (owner !== last) {
+        last = owner;
+        this.#concerned.push(owner);
+      }
+      owner.frame(batch[i + 1]!, batch[i + 2]!, batch[i + 3]!, (what & CONTROL_LANE) !== 0);
+    }
+    // Deliveries may concern others.
+    const concerned = this.#concerned;
+    for (let i = 0; i < concerned.length; i++) concerned[i]!.endOfBatch();
+    concerned.length = 0;
+    this.handling = false;
+    this.crowded = false;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.hub.close();
+  }
+
+  #onBatch(count: number): void {
+    this.handle(count);
+    this.#repolls = 0;
+    if (!this.#closed) void RESOLVED.then(this.#repoll);
+  }
+
+  #onEvent(slot: number, event: number, second: number, third: number): void {
+    if (event === EVENT_ACCEPTED) {
+      const owner = this.accepting?.accepted(slot);
+      if (owner === undefined) this.hub.remove(slot);
+      else this.own(slot, owner);
+      return;
+    }
+    if (event === EVENT_DEAF) {
+      this.accepting?.deaf(second);
+      return;
+    }
+    const owner = this.#slots[slot];
+    if (owner === undefined) return;
+    // What came before the event is delivered before it.
+    if (event === EVENT_CLOSED || event === EVENT_VIOLATED) owner.endOfBatch();
+    if (event === EVENT_READABLE) owner.readable();
+    else if (event === EVENT_CLOSED) owner.closed();
+    else if (event === EVENT_VIOLATED) owner.violated(addon().describeViolation(second, third));
+    else if (event === EVENT_ROOM) owner.room(second);
+  }
+}
+
+/** Whether `error` comes from the addon. */
+export function isNativeFailure(error: unknown): error is NativeFailure {
+  return error instanceof Error && 'kind' in error && 'errno' in error;
+}

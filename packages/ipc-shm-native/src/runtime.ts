@@ -1,0 +1,15 @@
+/** What this runtime allows: asked once. */
+import { addon, type HubOptions } from './addon.ts';
+
+let external: boolean | undefined;
+
+/** Whether ArrayBuffers may lie on shared memory. */
+export function allowsExternalBuffers(): boolean {
+  external ??= addon().hasExternalBuffers();
+  return external;
+}
+
+/** Bun aborts a process that touches libuv. */
+export function wakesBy(): HubOptions['wakesBy'] {
+  return process.versions['bun'] === undefined ? 'loop' : 'thread';
+}

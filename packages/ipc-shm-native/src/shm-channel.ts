@@ -1,0 +1,459 @@
+/**
+ * A channel on the rings of one segment: what does not depend on how the memory is reached. `MappedChannel` writes and views it
+ * in place, `CopyingChannel` asks the addon.
+ *
+ * Positions are 32-bit and wrap, so they are kept as int32 (`| 0`), which V8 holds without boxes.
+ */
+import {
+  FLAG_IN_PLACE,
+  FLAG_MORE,
+  FLAG_OVERTAKING,
+  isControl,
+  KIND_CANCEL,
+  KIND_CREDIT,
+  KIND_DUPLEX_REQUEST,
+  KIND_END,
+  KIND_ERROR,
+  KIND_GOAWAY,
+  KIND_RESPONSE,
+  MAX_CONTROL_BYTES,
+  MAX_WIRE_ID,
+  packKindAndId,
+  packLength,
+  PeerGoneError,
+  ProtocolError,
+  type Channel,
+  type DisconnectReason,
+  type Frame,
+  type Lane,
+  type PeerHello,
+  type PeerInfo,
+} from '@spanwire/ipc-core';
+import { CONTROL_PREFIX_BYTES, RECORD_HEADER_BYTES, RECORD_LENGTH_MASK, recordBytes } from './layout.ts';
+import type { Pump, SlotOwner } from './pump.ts';
+import { ControlFrame, ShmFrame } from './shm-frame.ts';
+
+export const DATA_LANE = 0;
+export const CONTROL_LANE_INDEX = 1;
+
+/** So many records of a large batch are published together. */
+const PUBLISH_EVERY = 16;
+/** Cancels that overtook data, at most: a well-behaved peer has no more calls open. */
+const MAX_OVERTAKING = 65_536;
+const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+export interface ShmChannelOptions {
+  readonly pump: Pump;
+  readonly slot: number;
+  readonly isServer: boolean;
+  readonly hello: PeerHello;
+  readonly peer: PeerInfo | undefined;
+  readonly graceMs: number;
+  /** The channel is over: whoever owns the pump may end with it. */
+  readonly onOver: () => void;
+}
+
+interface Overtaking {
+  readonly position: number;
+  readonly kind: number;
+  readonly id: number;
+}
+
+export abstract class ShmChannel implements Channel, SlotOwner {
+  readonly framing = 'spanwire';
+  readonly hello: PeerHello;
+  readonly peer: PeerInfo | undefined;
+  abstract readonly capacityBytes: number;
+  /** A record is published whole. */
+  readonly midFrame = false;
+  onRoom: (() => void) | undefined;
+  onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
+  protected readonly pump: Pump;
+  protected readonly slot: number;
+  protected readonly isServer: boolean;
+  readonly #graceMs: number;
+  readonly #onOver: () => void;
+  #onFrames: ((frames: readonly Frame[]) => void) | undefined;
+  /** Frames of the running batch, or from before `onFrames` was set. */
+  #frames: Frame[] = [];
+  /** Where reading is: the end of the last record that was taken. */
+  #taken = 0;
+  /** Everything before it is released. */
+  #released = 0;
+  /** Released out of order: start to end. */
+  readonly #gaps = new Map<number, number>();
+  #releasesToPublish = false;
+  protected unpublished = 0;
+  #concerned = false;
+  #wantsRoom = false;
+  /** Control frames that found their ring full: cancels and the like in order, credit as sums. */
+  readonly #controlQueue: Array<readonly [kind: number, id: number, payload: Uint8Array]> = [];
+  readonly #creditQueue = new Map<number, number>();
+  #overtaking: Overtaking[] = [];
+  #outstanding = 0;
+  #expectsRoom = 0;
+  #saidGoaway = false;
+  #heardGoaway = false;
+  #state: 'open' | 'closing' | 'over' = 'open';
+  #closed: Promise<void> | undefined;
+  #resolveClosed: (() => void) | undefined;
+  #graceTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: ShmChannelOptions) {
+    this.pump = options.pump;
+    this.slot = options.slot;
+    this.isServer = options.isServer;
+    this.hello = options.hello;
+    this.peer = options.peer;
+    this.#graceMs = options.graceMs;
+    this.#onOver = options.onOver;
+  }
+
+  // ---- what depends on how the memory is reached ----
+
+  /** Writes a data record, unpublished. False: no room. */
+  protected abstract writeData(word0: number, word1: number, payload: Uint8Array): boolean;
+  /** Makes written data records visible, and wakes the peer if it sleeps. */
+  protected abstract publishData(): void;
+  /** Writes and publishes a control record that follows the data written so far. False: no room. */
+  protected abstract writeControl(word0: number, word1: number, payload: Uint8Array): boolean;
+  /** The position that the peer's tail must reach for `payloadBytes` to fit. */
+  protected abstract roomTarget(lane: number, payloadBytes: number): number;
+  /** The data position that a control record at `offset` follows. */
+  protected abstract controlPosition(offset: number): number;
+  protected abstract controlPayload(offset: number, length: number): Uint8Array<ArrayBuffer>;
+  /** Whether the peer has published data up to `position`. */
+  protected abstract isPublished(position: number): boolean;
+  /** Gives everything before `position` back, and wakes the peer if it waits for room. */
+  protected abstract storeTail(position: number): void;
+  abstract view(offset: number, length: number): Uint8Array<ArrayBuffer>;
+  /** The memory is gone in a moment. */
+  protected abstract forget(): void;
+
+  // ---- as a Channel ----
+
+  get onFrames(): ((frames: readonly Frame[]) => void) | undefined {
+    return this.#onFrames;
+  }
+
+  set onFrames(value: ((frames: readonly Frame[]) => void) | undefined) {
+    this.#onFrames = value;
+    if (value === undefined || this.#frames.length === 0) return;
+    queueMicrotask(() => {
+      if (!this.pump.handling) this.endOfBatch();
+    });
+  }
+
+  trySend(lane: Lane, kind: number, id: number, flags: number, payload: Uint8Array): boolean {
+    if (this.#state !== 'open') return false;
+    if (lane === 'control') {
+      this.#sendControl(kind, id, payload);
+      return true;
+    }
+    if (!this.writeData(packLength(payload.length, flags), packKindAndId(kind, id), payload)) {
+      if (payload.length > this.capacityBytes || isControl(kind)) this.#expectSendable(kind, payload);
+      return this.#noRoom(payload.length);
+    }
+    this.#afterData(kind, flags);
+    return true;
+  }
+
+  /** Publishes now, or with the rest of a large batch. */
+  #afterData(kind: number, flags: number): void {
+    if (!this.isServer && kind <= KIND_DUPLEX_REQUEST && (flags & FLAG_MORE) === 0) {
+      this.#outstanding++;
+      this.pump.expect(1);
+    }
+    if (this.pump.handling && (this.pump.crowded || this.#concerned)) {
+      if (!this.#concerned) {
+        this.#concerned = true;
+        this.pump.concern(this);
+      }
+      if (++this.unpublished < PUBLISH_EVERY) return;
+    }
+    this.unpublished = 0;
+    this.publishData();
+    if (!this.isServer) this.pump.wakeFor(this.slot);
+  }
+
+  #expectSendable(kind: number, payload: Uint8Array): void {
+    if (isControl(kind)) throw new TypeError(`Expected \`lane\` to be the one of kind ${kind}, got "data"`);
+    throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${payload.length}`);
+  }
+
+  /** Remembers that somebody wants room for `payloadBytes`. */
+  #noRoom(payloadBytes: number): false {
+    // What fills the ring must be seen, or it is never emptied.
+    if (this.unpublished > 0) {
+      this.unpublished = 0;
+      this.publishData();
+    }
+    this.#wantsRoom = true;
+    this.#waitForRoom(DATA_LANE, payloadBytes);
+    return false;
+  }
+
+  #waitForRoom(lane: number, payloadBytes: number): void {
+    const bit = lane + 1;
+    if ((this.#expectsRoom & bit) === 0) {
+      this.#expectsRoom |= bit;
+      this.pump.expect(1);
+    }
+    // There by now: told in a microtask, since nobody may be called back from inside a send.
+    if (this.pump.hub.wantRoom(this.slot, lane, this.roomTarget(lane, payloadBytes))) {
+      queueMicrotask(() => this.room(lane));
+    } else {
+      this.pump.wakeFor(this.slot);
+    }
+  }
+
+  #sendControl(kind: number, id: number, payload: Uint8Array): void {
+    if (!isControl(kind)) throw new TypeError(`Expected \`lane\` to be the one of kind ${kind}, got "control"`);
+    if (payload.length > MAX_CONTROL_BYTES) {
+      throw new RangeError(`Expected \`payload\` to have at most ${MAX_CONTROL_BYTES} bytes, got ${payload.length}`);
+    }
+    if (kind === KIND_GOAWAY) this.#saidGoaway = true;
+    if (this.#controlQueue.length === 0 && this.#creditQueue.size === 0 && this.#writeControl(kind, id, payload)) return;
+    if (kind === KIND_CREDIT) {
+      const bytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
+      this.#creditQueue.set(id, (this.#creditQueue.get(id) ?? 0) + bytes);
+    } else {
+      this.#controlQueue.push([kind, id, payload.slice()]);
+    }
+    this.#waitForRoom(CONTROL_LANE_INDEX, MAX_CONTROL_BYTES + CONTROL_PREFIX_BYTES);
+  }
+
+  #writeControl(kind: number, id: number, payload: Uint8Array): boolean {
+    // The position it carries must be published before it is.
+    if (this.unpublished > 0) {
+      this.unpublished = 0;
+      this.publishData();
+    }
+    return this.writeControl(packLength(payload.length + CONTROL_PREFIX_BYTES, 0), packKindAndId(kind, id), payload);
+  }
+
+  /** False when the control ring is full again. */
+  #flushControl(): boolean {
+    for (let next = this.#controlQueue[0]; next !== undefined; next = this.#controlQueue[0]) {
+      if (!this.#writeControl(...next)) return false;
+      this.#controlQueue.shift();
+    }
+    for (const [id, bytes] of this.#creditQueue) {
+      const portion = Math.min(bytes, 0xffff_ffff);
+      const payload = new Uint8Array(4);
+      new DataView(payload.buffer).setUint32(0, portion, true);
+      if (!this.#writeControl(KIND_CREDIT, id, payload)) return false;
+      if (bytes > portion) this.#creditQueue.set(id, bytes - portion);
+      else this.#creditQueue.delete(id);
+    }
+    return true;
+  }
+
+  poll(): void {
+    this.pump.poll();
+  }
+
+  ref(): void {
+    this.pump.hub.ref();
+  }
+
+  unref(): void {
+    this.pump.hub.unref();
+  }
+
+  close(reason: DisconnectReason = 'closed'): Promise<void> {
+    if (this.#closed !== undefined) return this.#closed;
+    if (this.#state === 'over') return Promise.resolve();
+    this.#closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    if (reason !== 'closed' && reason !== 'shutdown') {
+      this.#state = 'closing';
+      queueMicrotask(() => this.#end(reason, undefined));
+      return this.#closed;
+    }
+    if (!this.#saidGoaway) this.#sendControl(KIND_GOAWAY, 0, NOTHING);
+    if (this.unpublished > 0) {
+      this.unpublished = 0;
+      this.publishData();
+    }
+    this.#state = 'closing';
+    this.#closeReason = reason;
+    // In a microtask: whoever closes may still have something to copy out of the ring.
+    if (this.#controlQueue.length === 0) queueMicrotask(() => this.#end(reason, undefined));
+    else this.#graceTimer = setTimeout(() => this.#end(reason, undefined), this.#graceMs);
+    return this.#closed;
+  }
+
+  #closeReason: DisconnectReason = 'closed';
+
+  // ---- as the owner of its slot ----
+
+  frame(offset: number, word0: number, word1: number, control: boolean): void {
+    if (this.#state !== 'open') return;
+    const length = word0 & RECORD_LENGTH_MASK;
+    const kind = word1 >>> 28;
+    const id = word1 & MAX_WIRE_ID;
+    if (control) {
+      this.#takeControl(kind, id, word0 >>> 30, offset, length);
+      return;
+    }
+    const start = this.#taken;
+    const end = (start + recordBytes(length)) | 0;
+    this.#taken = end;
+    if (kind >= KIND_CANCEL) {
+      this.violated(`Expected data frames of kind 0 to ${KIND_ERROR}, got kind ${kind}`);
+      return;
+    }
+    if (!this.isServer && (kind === KIND_RESPONSE || kind === KIND_END || kind === KIND_ERROR)) {
+      this.#onTerminal(word0 >>> 30);
+    }
+    this.#frames.push(new ShmFrame(this, kind, id, word0 >>> 30, offset, length, start));
+    if (this.#overtaking.length > 0) this.#catchUp();
+  }
+
+  #onTerminal(flags: number): void {
+    if ((flags & FLAG_MORE) !== 0 || this.#outstanding === 0) return;
+    this.#outstanding--;
+    this.pump.expect(-1);
+  }
+
+  #takeControl(kind: number, id: number, flags: number, offset: number, length: number): void {
+    if (kind < KIND_CANCEL || kind > KIND_CREDIT || flags !== 0) {
+      this.violated(`Expected whole control frames of kind ${KIND_CANCEL} to ${KIND_CREDIT}, got kind ${kind}`);
+      return;
+    }
+    const position = this.controlPosition(offset);
+    const payload = this.controlPayload(offset + CONTROL_PREFIX_BYTES, length - CONTROL_PREFIX_BYTES);
+    if (kind === KIND_GOAWAY) this.#heardGoaway = true;
+    const ahead = (position - this.#taken) | 0;
+    if (ahead <= 0) {
+      this.#frames.push(new ControlFrame(kind, id, 0, payload));
+      return;
+    }
+    if (!this.isPublished(position)) {
+      this.violated('Expected a control frame that follows published data, got one that follows data to come');
+      return;
+    }
+    this.#frames.push(new ControlFrame(kind, id, FLAG_OVERTAKING, payload));
+    // Credit acts once, wherever it is.
+    if (kind === KIND_CREDIT) return;
+    this.#overtaking.push({ position, kind, id });
+    if (this.#overtaking.length > MAX_OVERTAKING) {
+      this.violated(`Expected at most ${MAX_OVERTAKING} control frames ahead of their data, got more`);
+    }
+  }
+
+  /** Delivers again, in their place, the control frames whose position has been reached. */
+  #catchUp(): void {
+    let reached = 0;
+    for (const { position, kind, id } of this.#overtaking) {
+      if (((position - this.#taken) | 0) > 0) break;
+      reached++;
+      this.#frames.push(new ControlFrame(kind, id, FLAG_IN_PLACE, NOTHING));
+    }
+    if (reached > 0) this.#overtaking = this.#overtaking.slice(reached);
+  }
+
+  endOfBatch(): void {
+    this.#concerned = false;
+    const frames = this.#frames;
+    if (frames.length > 0 && this.#onFrames !== undefined && this.#state === 'open') {
+      this.#frames = [];
+      this.#onFrames(frames);
+    }
+    if (this.unpublished > 0) {
+      this.unpublished = 0;
+      this.publishData();
+    }
+    if (this.#releasesToPublish) {
+      this.#releasesToPublish = false;
+      if (this.#state !== 'over') this.storeTail(this.#released);
+    }
+  }
+
+  readable(): void {}
+
+  closed(): void {
+    if (this.#heardGoaway) this.#end('closed', undefined);
+    else this.#end('gone', new PeerGoneError('The peer ended the connection without saying goodbye'));
+  }
+
+  violated(message: string): void {
+    this.#frames = [];
+    this.#end('protocol', new ProtocolError(message));
+  }
+
+  room(lane: number): void {
+    if (this.#state === 'over') return;
+    const bit = lane + 1;
+    if ((this.#expectsRoom & bit) !== 0) {
+      this.#expectsRoom &= ~bit;
+      this.pump.expect(-1);
+    }
+    if (lane === CONTROL_LANE_INDEX) {
+      if (!this.#flushControl()) this.#waitForRoom(CONTROL_LANE_INDEX, MAX_CONTROL_BYTES + CONTROL_PREFIX_BYTES);
+      else if (this.#state === 'closing') this.#end(this.#closeReason, undefined);
+      return;
+    }
+    if (!this.#wantsRoom || this.#state !== 'open') return;
+    this.#wantsRoom = false;
+    this.onRoom?.();
+  }
+
+  // ---- releasing ----
+
+  /** Called by frames. Bytes go back to the peer in the order of the ring, whatever order they are released in. */
+  releaseRecord(start: number, length: number): void {
+    if (this.#state === 'over') return;
+    const end = (start + recordBytes(length)) | 0;
+    if (start !== this.#released) {
+      this.#gaps.set(start, end);
+      return;
+    }
+    let released = end;
+    if (this.#gaps.size > 0) {
+      for (let next = this.#gaps.get(released); next !== undefined; next = this.#gaps.get(released)) {
+        this.#gaps.delete(released);
+        released = next;
+      }
+    }
+    this.#released = released;
+    if (!this.pump.handling) {
+      this.storeTail(released);
+      return;
+    }
+    this.#releasesToPublish = true;
+    if (!this.#concerned) {
+      this.#concerned = true;
+      this.pump.concern(this);
+    }
+  }
+
+  // ---- the end ----
+
+  #end(reason: DisconnectReason, error: Error | undefined): void {
+    if (this.#state === 'over') return;
+    clearTimeout(this.#graceTimer);
+    // Before the memory goes: what was received and may still be delivered is copied out of it.
+    this.#state = 'closing';
+    this.onClosed?.(reason, error);
+    this.#state = 'over';
+    this.#frames = [];
+    this.#gaps.clear();
+    this.#overtaking = [];
+    this.pump.expect(-this.#outstanding - (this.#expectsRoom & 1) - (this.#expectsRoom >> 1));
+    this.#outstanding = 0;
+    this.#expectsRoom = 0;
+    this.pump.own(this.slot, undefined);
+    this.forget();
+    this.pump.hub.remove(this.slot);
+    this.#onOver();
+    this.#resolveClosed?.();
+  }
+}
+
+/** What a data record of `payloadBytes` takes, and so what the largest one that a ring holds may have. */
+export function capacityOf(ringBytes: number): number {
+  return ringBytes - RECORD_HEADER_BYTES;
+}

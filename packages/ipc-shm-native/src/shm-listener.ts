@@ -1,0 +1,303 @@
+/** Accepts clients on one address: each gets memory of its own, over the socket that is its doorbell from then on. */
+import { createConnection } from 'node:net';
+import {
+  decodeHello,
+  encodeHello,
+  IpcError,
+  ProtocolError,
+  refusalHello,
+  SystemError,
+  type Channel,
+  type Hello,
+  type Listener,
+  type PeerInfo,
+  type ServerContext,
+} from '@spanwire/ipc-core';
+import { addon } from './addon.ts';
+import { prepareDirectory, type Rendezvous } from './address.ts';
+import { errnoName, toIpcError, translating } from './failures.ts';
+import { HelloBuffer } from './hello-buffer.ts';
+import { makeChannel } from './make-channel.ts';
+import type { Authorize, RingSizes, ShmSettings } from './options.ts';
+import { isNativeFailure, Pump, type AcceptingOwner, type PumpOptions, type SlotOwner } from './pump.ts';
+import { requestTakeover } from './takeover.ts';
+
+const SOCKET_MODE = 0o600;
+
+export interface ShmListenerOptions {
+  readonly rendezvous: Rendezvous;
+  readonly settings: ShmSettings;
+  readonly rings: RingSizes;
+  readonly authorize: Authorize | undefined;
+  readonly failReserve: boolean;
+  readonly wakesBy: PumpOptions['wakesBy'];
+}
+
+export class ShmListener implements Listener, AcceptingOwner {
+  admit: Listener['admit'];
+  onChannel: Listener['onChannel'];
+  onTakeover: Listener['onTakeover'];
+  onError: Listener['onError'];
+  readonly pump: Pump;
+  readonly context: ServerContext;
+  readonly #options: ShmListenerOptions;
+  #listening = false;
+  #closed = false;
+  /** Slots in use, those in their handshake included: the pump ends with the last of them. */
+  #slots = 0;
+
+  constructor(options: ShmListenerOptions, context: ServerContext) {
+    this.#options = options;
+    this.context = context;
+    const { spinMicros, leaveSharedCpu } = options.settings;
+    this.pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy });
+    this.pump.accepting = this;
+    // A request may come at any time: after one, the next is worth some spinning.
+    this.pump.expect(1);
+  }
+
+  async listen({ takeover }: { takeover: boolean }): Promise<void> {
+    const { rendezvous } = this.#options;
+    const doing = `listening on ${rendezvous.address} (${rendezvous.path})`;
+    if (rendezvous.directory !== undefined) prepareDirectory(rendezvous.directory);
+    await this.#bind(doing);
+    try {
+      if (takeover) await this.#takeOver(doing);
+      else translating(doing, () => this.pump.hub.publish(false));
+    } catch (error) {
+      if (!this.#closed) this.pump.hub.stopListening();
+      throw error;
+    }
+    this.#listening = true;
+    if (this.#closed) this.pump.hub.stopListening();
+  }
+
+  /** The same for a thread that blocks. Somebody else who is just claiming the address has it. */
+  listenSync(): void {
+    const { rendezvous } = this.#options;
+    const doing = `listening on ${rendezvous.address} (${rendezvous.path})`;
+    if (rendezvous.directory !== undefined) prepareDirectory(rendezvous.directory);
+    translating(doing, () => {
+      this.pump.hub.bind(rendezvous.path, SOCKET_MODE);
+      this.pump.hub.publish(false);
+    });
+    this.#listening = true;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    if (this.#listening) this.pump.hub.stopListening();
+    this.#listening = false;
+    this.#endWhenEmpty();
+    return Promise.resolve();
+  }
+
+  poll(): void {
+    this.pump.poll();
+  }
+
+  ref(): void {
+    this.pump.hub.ref();
+  }
+
+  unref(): void {
+    this.pump.hub.unref();
+  }
+
+  accepted(slot: number): SlotOwner {
+    this.#slots++;
+    return new ServerHandshake(this, slot, this.#options);
+  }
+
+  deaf(errno: number): void {
+    const name = errnoName(errno);
+    this.onError?.(new SystemError('accept', name, `Expected to accept connections, got ${name}`));
+  }
+
+  /** A slot is free again. */
+  slotEnded(): void {
+    this.#slots--;
+    if (this.#closed) queueMicrotask(() => this.#endWhenEmpty());
+  }
+
+  #endWhenEmpty(): void {
+    if (this.#closed && this.#slots === 0) this.pump.close();
+  }
+
+  /** Takes the lock of the address, after whoever has it. */
+  async #bind(doing: string): Promise<void> {
+    const { path } = this.#options.rendezvous;
+    for (;;) {
+      try {
+        this.pump.hub.bind(path, SOCKET_MODE);
+        return;
+      } catch (error) {
+        if (!isNativeFailure(error) || errnoName(error.errno) !== 'EBUSY') throw toIpcError(error, doing);
+      }
+      await lockFreed(addon().lockName(path));
+      if (this.#closed) throw new IpcError('ERR_IPC_CLOSED', 'The server was closed');
+    }
+  }
+
+  async #takeOver(doing: string): Promise<void> {
+    const { path } = this.#options.rendezvous;
+    const { hello, settings } = this.context;
+    const running = await requestTakeover(path, hello, settings.handshakeTimeoutMs);
+    try {
+      translating(doing, () => this.pump.hub.publish(running !== undefined));
+    } catch (error) {
+      running?.abandon();
+      throw error;
+    }
+    await running?.confirm();
+  }
+}
+
+/** Resolves when the holder of the lock lets go of it: a connection to it ends. */
+function lockFreed(name: string): Promise<void> {
+  return new Promise((resolve) => {
+    const connection = createConnection(name);
+    connection.once('error', () => resolve());
+    connection.once('close', () => resolve());
+    connection.resume();
+  });
+}
+
+/** The bytes that confirm a takeover: a goaway frame. */
+const CONFIRMATION_BYTES = 8;
+
+/** One connection until its rings are in use. */
+class ServerHandshake implements SlotOwner {
+  readonly #listener: ShmListener;
+  readonly #slot: number;
+  readonly #options: ShmListenerOptions;
+  readonly #timer: NodeJS.Timeout;
+  #hello: HelloBuffer | undefined = new HelloBuffer();
+  #peer: PeerInfo | undefined;
+  #client: ReturnType<typeof decodeHello> | undefined;
+  /** What the client says last: one byte, or the confirmation of a takeover. */
+  #last = 0;
+
+  constructor(listener: ShmListener, slot: number, options: ShmListenerOptions) {
+    this.#listener = listener;
+    this.#slot = slot;
+    this.#options = options;
+    this.#timer = setTimeout(() => this.#drop(), listener.context.settings.handshakeTimeoutMs);
+    this.#timer.unref();
+  }
+
+  readable(): void {
+    try {
+      if (this.#hello !== undefined) this.#readHello(this.#hello);
+      else this.#readLast();
+    } catch (error) {
+      const failure = toIpcError(error, 'a handshake');
+      if (failure instanceof IpcError && failure.code !== 'ERR_IPC_PROTOCOL') this.#refuse(failure);
+      else this.#drop();
+    }
+  }
+
+  frame(): void {}
+  endOfBatch(): void {}
+  room(): void {}
+
+  closed(): void {
+    this.#drop();
+  }
+
+  violated(): void {
+    this.#drop();
+  }
+
+  #readHello(buffer: HelloBuffer): void {
+    const { hub } = this.#listener.pump;
+    const count = hub.receiveHandshake(this.#slot, buffer.room, false);
+    if (count === 0) this.#drop();
+    if (count <= 0) return;
+    const bytes = buffer.push(count);
+    if (bytes === undefined) return;
+    this.#hello = undefined;
+    const peer = hub.peer(this.#slot);
+    this.#peer = peer;
+    this.#authorize(peer);
+    const client = decodeHello(bytes);
+    this.#client = client;
+    if (client.takeover === true) {
+      hub.sendHandshake(this.#slot, encodeHello(this.#listener.context.hello), false);
+      return;
+    }
+    const refusal = this.#listener.admit?.();
+    if (refusal !== undefined) throw refusal;
+    const { request, response } = this.#options.rings;
+    hub.createMemory(this.#slot, request, response, this.#options.failReserve);
+    hub.sendHandshake(this.#slot, encodeHello(this.#listener.context.hello), true);
+  }
+
+  #authorize(peer: PeerInfo): void {
+    const { authorize } = this.#options;
+    const allowed = authorize === undefined ? peer.uid === process.getuid?.() || peer.uid === 0 : authorize(peer);
+    if (!allowed) {
+      throw new IpcError('ERR_IPC_UNAUTHORIZED', `User ${peer.uid} (process ${peer.pid}) may not connect`);
+    }
+  }
+
+  #readLast(): void {
+    const { pump, context } = this.#listener;
+    const bytes = new Uint8Array(CONFIRMATION_BYTES + 1);
+    const count = pump.hub.receiveHandshake(this.#slot, bytes, false);
+    if (count === 0) this.#drop();
+    const client = this.#client;
+    if (count <= 0 || client === undefined) return;
+    if (client.takeover === true) {
+      this.#readConfirmation(bytes.subarray(0, count));
+      return;
+    }
+    if (count !== 1) throw new ProtocolError(`Expected one byte when the client is ready, got ${count}`);
+    clearTimeout(this.#timer);
+    const channel: Channel = makeChannel(
+      {
+        pump,
+        slot: this.#slot,
+        isServer: true,
+        hello: client,
+        peer: this.#peer,
+        graceMs: context.settings.graceMs,
+        onOver: () => this.#listener.slotEnded(),
+      },
+      this.#options.settings.copying,
+    );
+    this.#listener.onChannel?.(channel);
+  }
+
+  #readConfirmation(bytes: Uint8Array): void {
+    this.#last += bytes.length;
+    if (this.#last > CONFIRMATION_BYTES) throw new ProtocolError('Expected the confirmation of a takeover, got more');
+    if (this.#last < CONFIRMATION_BYTES) return;
+    const listener = this.#listener;
+    // Outside of this batch, since it takes another: what is in the backlog connected to us, and is accepted before the socket closes.
+    setImmediate(() => {
+      listener.poll();
+      this.#drop();
+      void listener.close();
+      listener.onTakeover?.();
+    });
+  }
+
+  #refuse(error: IpcError): void {
+    const hello: Hello = refusalHello(error);
+    try {
+      this.#listener.pump.hub.sendHandshake(this.#slot, encodeHello(hello), false);
+    } catch {
+      // A peer that is gone cannot be told why it was refused.
+    }
+    this.#drop();
+  }
+
+  #drop(): void {
+    clearTimeout(this.#timer);
+    const { pump } = this.#listener;
+    pump.own(this.#slot, undefined);
+    pump.hub.remove(this.#slot);
+    this.#listener.slotEnded();
+  }
+}
