@@ -30,8 +30,22 @@
       },
       "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/std:c++20"]}},
       "conditions": [
-        # Nothing newer than the oldest C library is needed to load it.
-        ["OS=='linux'", {"ldflags": ["-static-libstdc++", "-static-libgcc"]}],
+        [
+          "OS=='linux'",
+          {
+            # Nothing newer than the oldest C library is needed to load it.
+            "ldflags": ["-static-libstdc++", "-static-libgcc"],
+            # A layout of named objects and futexes.
+            "sources": [
+              "native/barretenberg/binding/host.cpp",
+              "native/barretenberg/futex_linux.cpp",
+              "native/barretenberg/objects_linux.cpp",
+              "native/barretenberg/process_linux.cpp",
+              "native/barretenberg/watcher_linux.cpp",
+              "native/barretenberg/wire.cpp",
+            ],
+          },
+        ],
       ],
     }
   ]

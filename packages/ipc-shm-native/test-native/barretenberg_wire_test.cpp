@@ -472,6 +472,21 @@ TEST("barretenberg wire: a new client waits until a server has done with the las
   expect(second, 40, 4);
 }
 
+TEST("barretenberg wire: a new client of our own server waits until that has noticed that the last one left") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  store(sides.server->message_flag(), u32{1});
+  sides.client->say_farewell();
+  CHECK(!sides.client->settle_as_client());
+  CHECK(sides.server->peer_gone());
+  sides.server->forgive_farewell();
+  CHECK(sides.client->settle_as_client());
+  // The original knows no farewell, and takes no notice.
+  store(sides.server->out().header().made_by_us, u32{0});
+  sides.client->say_farewell();
+  CHECK(sides.client->settle_as_client());
+}
+
 // ---- the thread that sleeps for an event loop ----
 
 bool readable(watcher& by, int timeout_ms) {
@@ -487,7 +502,7 @@ u32 low(u64 position) {
 void arm(watcher& by, wire& over, bool want_room = false) {
   store(over.message_flag(), u32{1});
   if (want_room) store(over.room_flag(), u32{1});
-  by.arm(low(over.in().seen_head()), want_room, low(over.out().seen_tail()));
+  by.arm({true, low(over.in().seen_head()), want_room, low(over.out().seen_tail())});
 }
 
 TEST("barretenberg watcher: its descriptor is readable after a message, once") {
@@ -557,6 +572,42 @@ TEST("barretenberg watcher: what is disarmed says nothing, and can be armed agai
   CHECK(readable(thread, -1));
 }
 
+TEST("barretenberg watcher: its descriptor is readable after a farewell") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  auto made = watcher::create(*sides.server);
+  CHECK(made);
+  arm(**made, *sides.server);
+  sides.client->say_farewell();
+  CHECK(readable(**made, -1));
+}
+
+TEST("barretenberg watcher: messages that are not wanted do not disturb the wait for room") {
+  for (const bool many_words : {true, false}) {
+    const name_under_test at;
+    both_sides sides{at.name, 1024};
+    auto made = watcher::create(*sides.server, many_words);
+    CHECK(made);
+    CHECK(send(*sides.server, 508, 1) && send(*sides.server, 508, 2) && !send(*sides.server, 100, 3));
+    store(sides.server->room_flag(), u32{1});
+    (*made)->arm({false, low(sides.server->in().seen_head()), true, low(sides.server->out().seen_tail())});
+    CHECK(send(*sides.client, 10, 1));
+    wake_sleepers(sides.server->message_word());
+    CHECK(!readable(**made, 5));
+    expect(*sides.client, 508, 1);
+    CHECK(readable(**made, -1));
+  }
+}
+
+TEST("barretenberg wire: who waits may give up") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  int asked = 0;
+  const wire::patience impatient{[](void* context) noexcept { return ++*static_cast<int*>(context) < 2; }, &asked};
+  CHECK_EQ(sides.client->wait_for_message(-1, &impatient), wait_end::given_up);
+  CHECK_EQ(asked, 2);
+}
+
 // The published binaries look at the flag without a fence after they moved the head: they may move on without waking.
 TEST("barretenberg watcher: a wake-up that a peer without a fence lost is made up for") {
   for (const bool many_words : {true, false}) {
@@ -567,7 +618,7 @@ TEST("barretenberg watcher: a wake-up that a peer without a fence lost is made u
     for (u32 i = 0; i < 20; ++i) {
       // The head moves just after the look of the sleeper, and nobody wakes it.
       store(sides.server->message_flag(), u32{0});
-      (*made)->arm(low(sides.server->in().seen_head()), false, 0);
+      (*made)->arm({true, low(sides.server->in().seen_head()), false, 0});
       CHECK(send(*sides.client, 10, i));
       CHECK(readable(**made, -1));
       (*made)->drain();

@@ -8,7 +8,8 @@
 //   | u64 head                      |  bytes ever written; the consumer sleeps on the low half
 //   | u64 wrap_head                 |  where the last wrap skipped to the start; all ones: there was none
 //   | u32 producer_waits            |  1: the producer sleeps until there is room
-//   | u32 producer_left (at 56)     |  1: the producer left for good. Ours: the original leaves these bytes zero
+//   | u32 producer_left (at 56)     |  1: the producer left for good  } ours: the original
+//   | u32 made_by_us (at 60)        |  in a response ring: our mark   } leaves these zero
 //   +-------------------------------+ 64
 //   | u64 tail                      |  bytes ever consumed; the producer sleeps on the low half
 //   | u32 consumer_waits            |  1: the consumer sleeps until there is a message
@@ -40,6 +41,8 @@ static_assert(std::endian::native == std::endian::little, "the ring is little-en
 inline constexpr u64 never_wrapped = ~u64{0};
 inline constexpr u32 length_bytes = 4;
 
+inline constexpr u32 our_mark = 0x52575053; // "SPWR"
+
 inline constexpr u64 min_capacity = 1u << 10;
 inline constexpr u64 max_capacity = u64{1} << 40; // of what others made; far beyond what fits into memory
 
@@ -52,7 +55,7 @@ struct ring_header {
   u32 producer_waits;
   u32 unused_after_producer_waits[9];
   u32 producer_left;
-  u32 unused_after_producer_left;
+  u32 made_by_us;
   alignas(64) u64 tail;
   u32 consumer_waits;
   u32 unused_after_consumer_waits[13];
@@ -65,6 +68,7 @@ static_assert(offsetof(ring_header, head) == 0);
 static_assert(offsetof(ring_header, wrap_head) == 8);
 static_assert(offsetof(ring_header, producer_waits) == 16);
 static_assert(offsetof(ring_header, producer_left) == 56);
+static_assert(offsetof(ring_header, made_by_us) == 60);
 static_assert(offsetof(ring_header, tail) == 64);
 static_assert(offsetof(ring_header, consumer_waits) == 72);
 static_assert(offsetof(ring_header, capacity) == 128);

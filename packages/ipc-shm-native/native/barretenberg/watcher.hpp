@@ -16,9 +16,17 @@ class watcher {
   // `many_words` false uses what kernels before 5.16 know: then it looks by itself ten times a second.
   [[nodiscard]] static result<std::unique_ptr<watcher>> create(wire& watched, bool many_words = true) noexcept;
 
-  // Makes the descriptor readable once the message word differs from `seen_message`, or the room word from
-  // `seen_room` if room is wanted. Once. The flags for the peer are the caller's to set before, and to clear after.
-  void arm(u32 seen_message, bool want_room, u32 seen_room) noexcept;
+  // What the event loop wants to know, and what it saw last.
+  struct wanted {
+    bool message; // also the peer's farewell
+    u32 seen_message;
+    bool room;
+    u32 seen_room;
+  };
+
+  // Makes the descriptor readable once something of that happened. Once. The flags for the peer are the caller's to set
+  // before, and to clear after.
+  void arm(const wanted& what) noexcept;
 
   // It need not any more. It may just have happened.
   void disarm() noexcept;
@@ -39,14 +47,15 @@ class watcher {
 
   void run() noexcept;
   void command(u32 what) noexcept;
-  // Whether one of the words differs from what the event loop saw.
-  [[nodiscard]] bool changed() noexcept;
+  [[nodiscard]] bool happened(u32 command) noexcept;
   void sleep(u32 command, bool settled) noexcept;
 
   // The low bits of a command say what to do; the others make each one different, for who sleeps on it.
   static constexpr u32 stop_bit = 1;
   static constexpr u32 armed_bit = 2;
-  static constexpr u32 step = 4;
+  static constexpr u32 message_bit = 4;
+  static constexpr u32 room_bit = 8;
+  static constexpr u32 step = 16;
 
   wire& wire_;
   unique_descriptor event_;
@@ -54,7 +63,6 @@ class watcher {
   u32 command_ = 0; // written by the event loop, and by the thread to take the armed bit away
   std::atomic<u32> seen_message_ = 0;
   std::atomic<u32> seen_room_ = 0;
-  std::atomic<bool> want_room_ = false;
   pthread_t thread_{};
   bool running_ = false;
 };

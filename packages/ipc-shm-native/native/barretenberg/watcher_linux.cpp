@@ -36,11 +36,10 @@ watcher::~watcher() {
   pthread_join(thread_, nullptr);
 }
 
-void watcher::arm(u32 seen_message, bool want_room, u32 seen_room) noexcept {
-  seen_message_.store(seen_message, std::memory_order_relaxed);
-  seen_room_.store(seen_room, std::memory_order_relaxed);
-  want_room_.store(want_room, std::memory_order_relaxed);
-  command(armed_bit);
+void watcher::arm(const wanted& what) noexcept {
+  seen_message_.store(what.seen_message, std::memory_order_relaxed);
+  seen_room_.store(what.seen_room, std::memory_order_relaxed);
+  command(armed_bit | (what.message ? message_bit : 0) | (what.room ? room_bit : 0));
 }
 
 // The thread sleeps on: the flags are clear, so nobody wakes it, and if somebody does it has nothing to report.
@@ -55,8 +54,7 @@ void watcher::drain() noexcept {
 }
 
 void watcher::command(u32 what) noexcept {
-  const u32 next = (load_relaxed(command_) & ~(stop_bit | armed_bit)) + step;
-  store(command_, next | what); // partner: run
+  store(command_, (load_relaxed(command_) & ~(step - 1)) + step + what); // partner: run
   wake_sleepers(command_);
   // Without this it would notice at the end of its slice.
   if (!many_words_.load(std::memory_order_relaxed)) wake_sleepers(wire_.message_word());
@@ -71,7 +69,7 @@ void watcher::run() noexcept {
       sleep_on(command_, now, for_ever);
       continue;
     }
-    if (!changed()) {
+    if (!happened(now)) {
       sleep(now, settled == now);
       settled = now;
       continue;
@@ -83,25 +81,34 @@ void watcher::run() noexcept {
   }
 }
 
-bool watcher::changed() noexcept {
-  return load(wire_.message_word()) != seen_message_.load(std::memory_order_relaxed) ||
-         (want_room_.load(std::memory_order_relaxed) &&
-          load(wire_.room_word()) != seen_room_.load(std::memory_order_relaxed));
+bool watcher::happened(u32 now) noexcept {
+  const bool message = (now & message_bit) != 0 &&
+                       (load(wire_.message_word()) != seen_message_.load(std::memory_order_relaxed) ||
+                        wire_.peer_left());
+  return message || ((now & room_bit) != 0 &&
+                     load(wire_.room_word()) != seen_room_.load(std::memory_order_relaxed));
 }
 
 void watcher::sleep(u32 now, bool settled) noexcept {
   const u32 seen_message = seen_message_.load(std::memory_order_relaxed);
   const u32 seen_room = seen_room_.load(std::memory_order_relaxed);
-  const bool want_room = want_room_.load(std::memory_order_relaxed);
+  const bool message = (now & message_bit) != 0;
+  const bool room = (now & room_bit) != 0;
   if (many_words_.load(std::memory_order_relaxed)) {
-    const watched_word words[] = {
-        {&command_, now}, {&wire_.message_word(), seen_message}, {&wire_.room_word(), seen_room}};
+    watched_word words[3] = {{&command_, now}};
+    std::size_t count = 1;
+    if (message) words[count++] = {&wire_.message_word(), seen_message};
+    if (room) words[count++] = {&wire_.room_word(), seen_room};
     // For ever: the first, short sleep has made up for what the peer does not order.
-    if (sleep_on_any(std::span{words}.first(want_room ? 3 : 2), settled ? for_ever : settle_ns)) return;
+    if (sleep_on_any(std::span{words}.first(count), settled ? for_ever : settle_ns)) return;
     many_words_.store(false, std::memory_order_relaxed);
   }
   // One word at a time. Who waits for room looks often: that state is rare, and short.
-  sleep_on(wire_.message_word(), seen_message, want_room ? settle_ns : slice_ns);
+  if (message) {
+    sleep_on(wire_.message_word(), seen_message, room ? settle_ns : slice_ns);
+  } else {
+    sleep_on(command_, now, room ? settle_ns : for_ever);
+  }
 }
 
 } // namespace spanwire::barretenberg

@@ -19,7 +19,9 @@ role opposite(role side) noexcept {
 
 wire::wire(objects pair, role side, std::int64_t spin_ns) noexcept
     : objects_{std::move(pair)}, out_{written_by(side, objects_)}, in_{written_by(opposite(side), objects_)},
-      spinner_{spin_ns} {}
+      spinner_{spin_ns} {
+  if (side == role::server) store(out_.header().made_by_us, our_mark);
+}
 
 bool wire::try_send(std::span<const std::byte> payload) noexcept {
   std::byte* const into = out_.try_claim(payload.size());
@@ -35,16 +37,17 @@ void wire::release() noexcept {
   if (in_.producer_waits()) wake_sleepers(futex_word(in_.header().tail));
 }
 
-wait_end wire::wait_for_message(std::int64_t deadline_ns) noexcept {
-  return wait(message_word(), message_flag(), deadline_ns, [this] { return in_.refresh(); });
+wait_end wire::wait_for_message(std::int64_t deadline_ns, const patience* asked) noexcept {
+  return wait(message_word(), message_flag(), deadline_ns, asked, [this] { return in_.refresh(); });
 }
 
-wait_end wire::wait_for_room(u64 payload_bytes, std::int64_t deadline_ns) noexcept {
-  return wait(room_word(), room_flag(), deadline_ns, [this, payload_bytes] { return out_.room_for(payload_bytes); });
+wait_end wire::wait_for_room(u64 payload_bytes, std::int64_t deadline_ns, const patience* asked) noexcept {
+  return wait(room_word(), room_flag(), deadline_ns, asked,
+              [this, payload_bytes] { return out_.room_for(payload_bytes); });
 }
 
 template <typename Ready>
-wait_end wire::wait(u32& word, u32& flag, std::int64_t deadline_ns, Ready&& ready) noexcept {
+wait_end wire::wait(u32& word, u32& flag, std::int64_t deadline_ns, const patience* asked, Ready&& ready) noexcept {
   if (ready()) return wait_end::ready;
   if (broken() != fault::none) return wait_end::broken;
   spinner_.begin();
@@ -76,6 +79,10 @@ wait_end wire::wait(u32& word, u32& flag, std::int64_t deadline_ns, Ready&& read
       if (!ready()) end = wait_end::peer_gone;
       break;
     }
+    if (longest == slice_ns && asked != nullptr && !asked->goes_on(asked->context)) {
+      end = wait_end::given_up;
+      break;
+    }
     sleep_on(word, seen, deadline_ns < 0 ? longest : std::min(longest, deadline_ns - now));
   }
   store_relaxed(flag, u32{0}); // a peer that still reads 1 wakes nobody
@@ -89,7 +96,11 @@ bool wire::settle_as_client() noexcept {
   const bool all_read = out_.drained();
   in_.discard();
   if (in_.producer_waits()) wake_sleepers(futex_word(in_.header().tail));
-  return asleep && all_read && broken() == fault::none;
+  if (!asleep || !all_read || broken() != fault::none) return false;
+  // Ours may still be at work for a client that left, until it has taken notice of that.
+  if (load(in_.header().made_by_us) == our_mark) return load(out_.header().producer_left) == 0;
+  store(out_.header().producer_left, u32{0});
+  return true;
 }
 
 bool wire::clean() noexcept {

@@ -27,6 +27,7 @@ enum class wait_end : u8 {
   timed_out,
   peer_gone, // and nothing more is to come
   broken,    // see `broken`
+  given_up,  // by who waits
 };
 
 class wire {
@@ -51,10 +52,17 @@ class wire {
 
   // ---- waiting; `deadline_ns` is a time of `now_ns`, below 0: none ----
 
+  // Asked after each slice of a wait: false gives it up.
+  struct patience {
+    bool (*goes_on)(void* context) noexcept;
+    void* context;
+  };
+
   // Until there is a message to take.
-  [[nodiscard]] wait_end wait_for_message(std::int64_t deadline_ns) noexcept;
+  [[nodiscard]] wait_end wait_for_message(std::int64_t deadline_ns, const patience* asked = nullptr) noexcept;
   // Until a payload of that size can be sent.
-  [[nodiscard]] wait_end wait_for_room(u64 payload_bytes, std::int64_t deadline_ns) noexcept;
+  [[nodiscard]] wait_end wait_for_room(u64 payload_bytes, std::int64_t deadline_ns,
+                                       const patience* asked = nullptr) noexcept;
 
   // The words that sleepers of this side use, for who waits elsewhere.
   [[nodiscard]] u32& message_word() noexcept { return futex_word(in_.header().head); }
@@ -64,8 +72,8 @@ class wire {
 
   // ---- the other side ----
 
-  // Nothing that was sent before is under way, in either direction, and the server sleeps: answers to a client that is
-  // gone cannot come any more. Gives back what that client left unread.
+  // Whether nothing of a client before this one is under way, in either direction, and no answer to it can come any
+  // more. Gives back what that client left unread. To be asked until it is true, before the first message.
   [[nodiscard]] bool settle_as_client() noexcept;
   // The rings are as a new client expects them.
   [[nodiscard]] bool clean() noexcept;
@@ -87,7 +95,8 @@ class wire {
 
  private:
   template <typename Ready>
-  [[nodiscard]] wait_end wait(u32& word, u32& flag, std::int64_t deadline_ns, Ready&& ready) noexcept;
+  [[nodiscard]] wait_end wait(u32& word, u32& flag, std::int64_t deadline_ns, const patience* asked,
+                              Ready&& ready) noexcept;
 
   objects objects_;
   producer out_;

@@ -1,6 +1,7 @@
 // The addon: functions without state. Everything that lives belongs to a host.
 #include <napi.h>
 
+#include "../barretenberg/binding/exports.hpp"
 #include "errors.hpp"
 #include "host.hpp"
 
@@ -108,6 +109,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("describeViolation", Napi::Function::New<describe_violation>(env, "describeViolation"));
   exports.Set("areas", Napi::Function::New<areas>(env, "areas"));
   exports.Set("layout", layout(env));
+#if defined(__linux__)
+  barretenberg::add_exports(env, exports);
+#endif
   return exports;
 }
 
