@@ -1,5 +1,5 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { IpcRequest, IpcResponse } from '@spanwire/ipc-core';
+import { originOf, type IpcRequest, type IpcResponse } from '@spanwire/ipc-core';
 import { interval, map, type MonoTypeOperatorFunction, type Observable } from 'rxjs';
 import { integerIn, show } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
@@ -123,11 +123,11 @@ export function meter<T extends IpcRequest | IpcResponse>(observer: Meter): Mono
     through(source, (out) => ({
       next: (value) => {
         if (isRequest(value)) {
+          const origin = serverSideOf(value);
           observer.requests++;
           observer.requestBytes += value.span.length;
           const startedMs = observer.startMeasurement();
           out.next(value);
-          const origin = serverSideOf(value);
           origin.whenDone(onDone);
           if (startedMs !== undefined) origin.whenDone(() => observer.endMeasurement(startedMs));
           return;
@@ -141,5 +141,5 @@ export function meter<T extends IpcRequest | IpcResponse>(observer: Meter): Mono
 }
 
 function isRequest(value: IpcRequest | IpcResponse): value is IpcRequest {
-  return 'span' in value;
+  return originOf(value) !== undefined || 'span' in value;
 }

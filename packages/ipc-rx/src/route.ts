@@ -1,5 +1,5 @@
 import { answer, type HandleOptions, type Handler, type IpcRequest, type IpcResponse } from '@spanwire/ipc-core';
-import { merge, Subject, type OperatorFunction } from 'rxjs';
+import { merge, Observable, Subject, type OperatorFunction, type Subscriber } from 'rxjs';
 import { expectFunction, show } from './arguments.ts';
 import { serverSideOf } from './server-side.ts';
 import { through } from './through.ts';
@@ -54,12 +54,16 @@ export function route<T extends IpcRequest>(
   const operators = new Map(Object.entries(routes).map(([key, each]) => [key, operatorOf(key, each, options)]));
   return (requests$) =>
     through(requests$, (out) => {
-      const branches = new Map([...operators.keys()].map((key) => [key, new Subject<T>()]));
-      const answers = [...operators].map(([key, operator]) => (branches.get(key) ?? new Subject<T>()).pipe(operator));
-      out.add(merge(...answers).subscribe(out));
+      const branches = new Map<string, Branch<T>>();
+      const answers = [...operators].map(([key, operator]) => {
+        const branch = new Branch<T>();
+        branches.set(key, branch);
+        return branch.requests$.pipe(operator);
+      });
+      merge(...answers).subscribe(out);
       return {
         next: (request) => {
-          let branch: Subject<T> | undefined;
+          let branch: Branch<T> | undefined;
           try {
             const key = selector(request);
             branch = branches.get(key) ?? branches.get('*');
@@ -75,6 +79,28 @@ export function route<T extends IpcRequest>(
         },
       };
     });
+}
+
+/** The requests of one route. As a Subject, but without what that does for many subscribers: here there is one. */
+class Branch<T> {
+  #subscriber: Subscriber<T> | undefined;
+  #others: Subject<T> | undefined;
+
+  readonly requests$: Observable<T> = new Observable<T>((subscriber) => {
+    if (this.#subscriber !== undefined) return (this.#others ??= new Subject<T>()).subscribe(subscriber);
+    this.#subscriber = subscriber;
+    return undefined;
+  });
+
+  next(request: T): void {
+    this.#subscriber?.next(request);
+    this.#others?.next(request);
+  }
+
+  complete(): void {
+    this.#subscriber?.complete();
+    this.#others?.complete();
+  }
 }
 
 function operatorOf<T extends IpcRequest>(
