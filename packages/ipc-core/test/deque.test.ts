@@ -21,16 +21,11 @@ test('whatever is done to it, it behaves as an array does', () => {
       const deque = new Deque<{ value: number }>();
       let model: Array<{ value: number }> = [];
       for (const each of steps) {
-        if (each.do === 'push' || each.do === 'unshift') {
+        if ('value' in each) {
           const item = { value: each.value };
           deque[each.do](item);
           model[each.do](item);
-        } else if (each.do === 'shift') expect(deque.shift()).toBe(model.shift());
-        else if (each.do === 'peek') expect(deque.peek()).toBe(model[0]);
-        else if (each.do === 'drain') {
-          expect(deque.drain()).toEqual(model);
-          model = [];
-        } else {
+        } else if ('at' in each) {
           const item = model[each.at] ?? { value: -1 };
           const known = each.at < model.length;
           if (each.do === 'remove') {
@@ -41,6 +36,11 @@ test('whatever is done to it, it behaves as an array does', () => {
             deque.replace(item, replacement);
             if (known) model[each.at] = replacement;
           }
+        } else if (each.do === 'shift') expect(deque.shift()).toBe(model.shift());
+        else if (each.do === 'peek') expect(deque.peek()).toBe(model[0]);
+        else {
+          expect(deque.drain()).toEqual(model);
+          model = [];
         }
         expect(deque.length).toBe(model.length);
       }
