@@ -8,11 +8,23 @@ import {
   type MakeListener,
 } from '@spanwire/ipc-core';
 import { parseAddress } from './address.ts';
+import {
+  barretenbergConnect,
+  barretenbergListener,
+  createBarretenbergClient,
+  createBarretenbergServer,
+} from './barretenberg/index.ts';
+import type { BarretenbergClientOptions, BarretenbergServerOptions } from './barretenberg/options.ts';
 import { ringSizes, shmSettings, type ShmClientOptions, type ShmServerOptions } from './options.ts';
 import { wakesBy } from './runtime.ts';
 import { connectWith } from './shm-connect.ts';
 import { ShmListener } from './shm-listener.ts';
 
+export type {
+  BarretenbergClientOptions,
+  BarretenbergServerOptions,
+  BarretenbergSyncClientOptions,
+} from './barretenberg/options.ts';
 export type { Authorize, ShmClientOptions, ShmServerOptions } from './options.ts';
 
 /**
@@ -26,7 +38,8 @@ export type { Authorize, ShmClientOptions, ShmServerOptions } from './options.ts
  * server.respond((_clientId, request) => sha256(request));
  * await server.listen();
  */
-export function createShmServer(name: string, options: ShmServerOptions = {}): IpcServer {
+export function createShmServer(name: string, options: ShmServerOptions | BarretenbergServerOptions = {}): IpcServer {
+  if (options.layout === 'barretenberg') return createBarretenbergServer(name, options);
   const rings = ringSizes(options);
   return createServer(shmListener(name, options), {
     ...options,
@@ -36,12 +49,14 @@ export function createShmServer(name: string, options: ShmServerOptions = {}): I
 }
 
 /** Makes a client of {@link createShmServer}. */
-export function createShmClient(name: string, options: ShmClientOptions = {}): IpcClient {
+export function createShmClient(name: string, options: ShmClientOptions | BarretenbergClientOptions = {}): IpcClient {
+  if (options.layout === 'barretenberg') return createBarretenbergClient(name, options);
   return createClient(shmConnect(name, options), options);
 }
 
 /** The listener that servers on `name` are made of, for other protocols on its channels. */
-export function shmListener(name: string, options: ShmServerOptions = {}): MakeListener {
+export function shmListener(name: string, options: ShmServerOptions | BarretenbergServerOptions = {}): MakeListener {
+  if (options.layout === 'barretenberg') return barretenbergListener(name, options);
   const rendezvous = parseAddress(name, options.directory);
   const settings = shmSettings(options);
   const rings = ringSizes(options);
@@ -51,7 +66,8 @@ export function shmListener(name: string, options: ShmServerOptions = {}): MakeL
 }
 
 /** How clients of `name` connect, for other protocols on the channel. */
-export function shmConnect(name: string, options: ShmClientOptions = {}): MakeConnect {
+export function shmConnect(name: string, options: ShmClientOptions | BarretenbergClientOptions = {}): MakeConnect {
+  if (options.layout === 'barretenberg') return barretenbergConnect(name, options);
   const rendezvous = parseAddress(name, options.directory);
   const settings = shmSettings(options);
   return (context) => connectWith({ rendezvous, settings, wakesBy: wakesBy() }, context);

@@ -7,6 +7,8 @@ const DEFAULT_SPIN_MICROS = 50;
 const MAX_SPIN_MICROS = 1_000_000;
 
 interface ShmOptions {
+  /** How the memory is laid out: `spanwire` (the default), or `barretenberg` with options of its own. */
+  readonly layout?: 'spanwire' | undefined;
   /** Where `shm:name` addresses are: an absolute path. Default `$XDG_RUNTIME_DIR/spanwire`, else one per user in the temporary directory. */
   readonly directory?: string | undefined;
   /**

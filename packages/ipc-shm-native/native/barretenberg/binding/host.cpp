@@ -188,6 +188,7 @@ Napi::Object host::make_object() {
   add_method<&host::settle>(object, "settle");
   add_method<&host::abandoned>(object, "abandoned");
   add_method<&host::reuse>(object, "reuse");
+  add_method<&host::remove_names>(object, "removeNames");
   add_method<&host::fault_text>(object, "fault");
   add_method<&host::ref>(object, "ref");
   add_method<&host::unref>(object, "unref");
@@ -399,6 +400,11 @@ napi_value host::reuse(napi_callback_info) {
   wanted_room_ = 0;
   ensure_turn();
   return to_boolean(env_, true);
+}
+
+napi_value host::remove_names(napi_callback_info) {
+  if (wire_ != nullptr && side_ == role::server) wire_->shared().remove_names();
+  return nullptr;
 }
 
 napi_value host::fault_text(napi_callback_info) {

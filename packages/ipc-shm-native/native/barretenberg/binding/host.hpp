@@ -67,6 +67,7 @@ class host final : private binding::woken {
   napi_value settle(napi_callback_info info);
   napi_value abandoned(napi_callback_info info);
   napi_value reuse(napi_callback_info info);
+  napi_value remove_names(napi_callback_info info);
   napi_value fault_text(napi_callback_info info);
   napi_value ref(napi_callback_info info);
   napi_value unref(napi_callback_info info);
