@@ -4,7 +4,14 @@ import type { Socket } from 'node:net';
 const SEGMENT_BYTES: number = 64 * 1024;
 /** From here on a claim gets memory of its own instead of a part of a segment. */
 const LARGE_BYTES: number = 32 * 1024;
+/**
+ * A burst of this size leaves before the turn ends, so that the peer works on it while the rest is made: 256 requests at once pass in half the
+ * time between two processors.
+ */
+const EAGER_BYTES: number = 8 * 1024;
 const MAX_POOLED = 16;
+/** For sockets under a {@link BatchWriter}: every write that has to wait ends with 'drain', which is cheaper than a callback for each. */
+export const HIGH_WATER_MARK = 1;
 const EMPTY: Buffer = Buffer.alloc(0);
 
 /**
@@ -12,10 +19,6 @@ const EMPTY: Buffer = Buffer.alloc(0);
  * (nearly all) gives its segment back in the same turn.
  */
 const pool: Buffer[] = [];
-
-function putBack(segment: Buffer): void {
-  if (segment.length === SEGMENT_BYTES && pool.length < MAX_POOLED) pool.push(segment);
-}
 
 /**
  * `claim` reserves room in {@link BatchWriter.bytes}, and what is claimed leaves at the end of the turn. At most one write is under way:
@@ -32,18 +35,21 @@ export class BatchWriter {
   #inFlight: Buffer[] = [];
   #writing = false;
   #scheduled = false;
+  #gathering = false;
   #stopped = false;
   readonly #socket: Socket;
   readonly #beforeFlush: () => void;
   readonly #afterWrite: () => void;
-  readonly #onWritten: () => void;
 
-  /** `beforeFlush` may claim a last time; `afterWrite` is called whenever the kernel took what there was to write. */
+  /**
+   * `socket` must have {@link HIGH_WATER_MARK}. `beforeFlush` may claim a last time; `afterWrite` is called after every write, outside of
+   * `claim`.
+   */
   constructor(socket: Socket, beforeFlush: () => void, afterWrite: () => void) {
     this.#socket = socket;
     this.#beforeFlush = beforeFlush;
     this.#afterWrite = afterWrite;
-    this.#onWritten = () => this.#written();
+    socket.on('drain', () => this.#drained());
   }
 
   /** Bytes that were claimed and that the kernel has not taken. */
@@ -58,6 +64,7 @@ export class BatchWriter {
 
   /** Reserves `byteLength` of {@link bytes}, to be filled before this turn ends; returns where they begin. */
   claim(byteLength: number): number {
+    if (this.#used >= EAGER_BYTES) this.#write();
     const at = this.#used;
     if (at + byteLength > this.bytes.length) return this.#claimSegment(byteLength);
     this.#used = at + byteLength;
@@ -69,30 +76,42 @@ export class BatchWriter {
   schedule(): void {
     if (this.#scheduled || this.#stopped) return;
     this.#scheduled = true;
-    process.nextTick(flushOf, this);
+    if (!this.#gathering) process.nextTick(flushOf, this);
+  }
+
+  /** Until {@link gathered}: a burst of claims is expected, and its end will be known. */
+  gather(): void {
+    this.#gathering = true;
+  }
+
+  /** What was gathered leaves now. What only asked for a flush, as owed credit does, still waits for the end of the turn. */
+  gathered(): void {
+    this.#gathering = false;
+    if (this.#used > 0) this.flush();
+    else if (this.#scheduled) process.nextTick(flushOf, this);
   }
 
   /** Hands everything to the socket; when a write is under way, its end does so. */
   flush(): void {
-    if (this.#writing || this.#stopped) {
-      this.#scheduled = false;
-      return;
-    }
-    this.#beforeFlush();
+    if (!this.#writing && !this.#stopped) this.#beforeFlush();
     this.#scheduled = false;
-    if (this.#used === 0) return;
+    this.#write();
+    if (!this.#writing && !this.#stopped) this.#afterWrite();
+  }
+
+  #write(): void {
+    if (this.#used === 0 || this.#writing) return;
     const socket = this.#socket;
-    this.#writing = true;
     const segment = this.bytes;
     const last = segment.subarray(0, this.#used);
     this.#used = 0;
     this.bytes = EMPTY;
     if (this.#full.length === 0) {
-      socket.write(last, this.#onWritten);
+      socket.write(last);
     } else {
       socket.cork();
       for (const part of this.#fullParts) socket.write(part);
-      socket.write(last, this.#onWritten);
+      socket.write(last);
       this.#inFlight = this.#full;
       this.#full = [];
       this.#fullParts = [];
@@ -100,8 +119,9 @@ export class BatchWriter {
       socket.uncork();
     }
     this.#inFlight.push(segment);
-    // Nothing left with the stream: the kernel has it all, and the callback need not be waited for.
-    if (socket.writableLength === 0) this.#written();
+    // Nothing left with the stream: the kernel has it all.
+    if (socket.writableLength === 0) this.#recycle();
+    else this.#writing = true;
   }
 
   /** Drops what was not handed over, and takes no more. */
@@ -129,15 +149,19 @@ export class BatchWriter {
     return 0;
   }
 
-  /** The callback of every write, also of those that were done at once and are forgotten by now. */
-  #written(): void {
+  /** Also called after writes that were done at once, in versions of Node that tell of them. */
+  #drained(): void {
     if (!this.#writing || this.#socket.writableLength > 0) return;
     this.#writing = false;
+    this.#recycle();
+    this.flush();
+  }
+
+  #recycle(): void {
     const inFlight = this.#inFlight;
-    for (let segment = inFlight.pop(); segment !== undefined; segment = inFlight.pop()) putBack(segment);
-    if (this.#stopped) return;
-    if (this.#used > 0) this.flush();
-    this.#afterWrite();
+    for (let segment = inFlight.pop(); segment !== undefined; segment = inFlight.pop()) {
+      if (segment.length === SEGMENT_BYTES && pool.length < MAX_POOLED) pool.push(segment);
+    }
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type PeerHello,
 } from '@spanwire/ipc-core';
 import { netOptions, type SocketAddress } from './address.ts';
+import { HIGH_WATER_MARK } from './batch-writer.ts';
 import { HelloReader, type ReadHello } from './hello-reader.ts';
 import { connectError, errnoOf } from './system-errors.ts';
 
@@ -37,11 +38,16 @@ export class ConnectAttempt {
   }
 
   async connect(): Promise<Socket> {
-    const options = netOptions(this.#address);
+    const options = {
+      ...netOptions(this.#address),
+      allowHalfOpen: true,
+      noDelay: true,
+      highWaterMark: HIGH_WATER_MARK,
+    };
     for (;;) {
       try {
         const socket = await this.#step<Socket>((resolve, reject) => {
-          const opened = connect({ ...options, allowHalfOpen: true, noDelay: true });
+          const opened = connect(options);
           this.#socket = opened;
           opened.once('error', reject);
           opened.once('connect', () => resolve(opened));

@@ -15,29 +15,31 @@ import {
   type ReceiveWindow,
 } from '@spanwire/ipc-core';
 import { readU32 } from './little-endian.ts';
-import { FrameMemory, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
+import { FrameMemory, ownBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
 
 /** Frames per `deliver`: enough to make the call free, little enough to notice a close soon. */
 export const MAX_BATCH_FRAMES = 256;
 
-export interface FrameSink extends FrameOwner {
+export interface FrameSink {
   /** A batch in order; the array is reused. False: decode no more. */
   deliver(frames: readonly Frame[]): boolean;
   /** Credit for the connection's window came. May throw {@link ProtocolError}. */
   credit(bytes: number): void;
   /** The peer says that it will end the connection in order. The frame is delivered, too. */
   goaway(): void;
+  /** A frame was released, so credit may be owed. */
+  released(): void;
 }
 
 /**
  * A frame inside one chunk becomes a view into it. One that spans chunks is copied once, into memory of its own, which is allocated
  * only after its length was found to fit the window.
  */
-export class FrameDecoder {
+export class FrameDecoder implements FrameOwner {
   readonly #sink: FrameSink;
   readonly #window: ReceiveWindow;
   readonly #windowBytes: number;
-  readonly #pinned = new PinnedBytes();
+  #pinnedBytes = 0;
   readonly #batch: Frame[] = [];
   readonly #header: Uint8Array = new Uint8Array(HEADER_BYTES);
   #headerFilled = 0;
@@ -60,7 +62,7 @@ export class FrameDecoder {
 
   /** Bytes of read chunks that are kept alive by unreleased frames. */
   get pinnedBytes(): number {
-    return this.#pinned.value;
+    return this.#pinnedBytes;
   }
 
   /**
@@ -69,8 +71,11 @@ export class FrameDecoder {
    */
   push(chunk: Uint8Array<ArrayBuffer>): void {
     // Views would keep whole chunks alive without end, so beyond the window each payload is copied out exactly.
-    const memory =
-      this.#pinned.value < this.#windowBytes ? FrameMemory.ofChunk(chunk, this.#sink, this.#pinned) : undefined;
+    let memory: FrameMemory | undefined;
+    if (this.#pinnedBytes < this.#windowBytes) {
+      this.#pinnedBytes += chunk.length;
+      memory = new FrameMemory(chunk.buffer, this, chunk.length);
+    }
     try {
       this.#decode(chunk, memory);
     } finally {
@@ -78,11 +83,20 @@ export class FrameDecoder {
     }
   }
 
+  reclaim(charge: number): void {
+    this.#window.release(charge);
+    this.#sink.released();
+  }
+
+  unpin(byteLength: number): void {
+    this.#pinnedBytes -= byteLength;
+  }
+
   #decode(chunk: Uint8Array<ArrayBuffer>, memory: FrameMemory | undefined): void {
     const end = chunk.length;
     const base = chunk.byteOffset;
     const batch = this.#batch;
-    let at = this.#finishPartial(chunk);
+    let at = this.#headerFilled === 0 && this.#body === undefined ? 0 : this.#finishPartial(chunk);
     try {
       while (end - at >= HEADER_BYTES) {
         const word = readU32(chunk, at);
@@ -193,7 +207,7 @@ export class FrameDecoder {
       return;
     }
     if (kind === KIND_GOAWAY) this.#sink.goaway();
-    this.#batch.push(new SpanFrame(word, tag, FrameMemory.ofOne(body, this.#sink), 0));
+    this.#batch.push(new SpanFrame(word, tag, new FrameMemory(body.buffer, this, 0), 0));
   }
 
   #flush(): boolean {
@@ -201,7 +215,7 @@ export class FrameDecoder {
     try {
       return this.#sink.deliver(batch);
     } finally {
-      batch.length = 0;
+      while (batch.length > 0) batch.pop();
     }
   }
 }

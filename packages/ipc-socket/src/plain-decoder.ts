@@ -13,7 +13,7 @@ import {
 } from '@spanwire/ipc-core';
 import { MAX_BATCH_FRAMES } from './frame-decoder.ts';
 import { readU32 } from './little-endian.ts';
-import { FrameMemory, ownBytes, PinnedBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
+import { FrameMemory, ownBytes, SpanFrame, type FrameOwner } from './span-frame.ts';
 
 export const PREFIX_BYTES = 4;
 
@@ -38,7 +38,7 @@ export class PlainDecoder implements FrameOwner {
   readonly #options: PlainDecoderOptions;
   readonly #sink: PlainSink;
   readonly #tag: number;
-  readonly #pinned = new PinnedBytes();
+  #pinnedBytes = 0;
   readonly #batch: Frame[] = [];
   readonly #prefix: Uint8Array = new Uint8Array(PREFIX_BYTES);
   #prefixFilled = 0;
@@ -76,8 +76,11 @@ export class PlainDecoder implements FrameOwner {
 
   /** Takes the next bytes. Throws {@link ProtocolError} or {@link MessageTooLargeError}. */
   push(chunk: Uint8Array<ArrayBuffer>): void {
-    const memory =
-      this.#pinned.value < this.#options.windowBytes ? FrameMemory.ofChunk(chunk, this, this.#pinned) : undefined;
+    let memory: FrameMemory | undefined;
+    if (this.#pinnedBytes < this.#options.windowBytes && chunk.length > 0) {
+      this.#pinnedBytes += chunk.length;
+      memory = new FrameMemory(chunk.buffer, this, chunk.length);
+    }
     try {
       this.#decode(chunk, memory);
     } catch (error) {
@@ -111,6 +114,10 @@ export class PlainDecoder implements FrameOwner {
   reclaim(charge: number): void {
     this.#heldBytes -= charge;
     this.#wake();
+  }
+
+  unpin(byteLength: number): void {
+    this.#pinnedBytes -= byteLength;
   }
 
   #wake(): void {
@@ -195,7 +202,7 @@ export class PlainDecoder implements FrameOwner {
     this.#bodyFilled += take;
     if (this.#bodyFilled === body.length) {
       this.#body = undefined;
-      this.#emit(body.length, FrameMemory.ofOne(body, this.#takeOwner()), 0);
+      this.#emit(body.length, new FrameMemory(body.buffer, this.#takeOwner(), 0), 0);
     }
     return from + take;
   }
@@ -217,6 +224,7 @@ export class PlainDecoder implements FrameOwner {
         reservation.giveBack();
         this.reclaim(charge);
       },
+      unpin: () => {},
     };
   }
 

@@ -165,11 +165,15 @@ export abstract class SocketChannel implements Channel {
   /** Receives `chunk`. An {@link IpcError} in it is the peer's fault and ends the connection. */
   protected take(chunk: Uint8Array<ArrayBuffer>): void {
     if (this.#state !== 'open') return;
+    // Answers that are given while their requests are delivered need not wait for the end of the turn.
+    this.writer.gather();
     try {
       this.receive(chunk);
     } catch (error) {
       if (!(error instanceof IpcError)) throw error;
       this.fail('protocol', error);
+    } finally {
+      this.writer.gathered();
     }
   }
 

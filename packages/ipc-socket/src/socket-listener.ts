@@ -3,6 +3,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { setImmediate } from 'node:timers/promises';
 import { IpcError, type Channel, type Listener, type ServerContext } from '@spanwire/ipc-core';
 import { netOptions, tcpText, type SocketAddress } from './address.ts';
+import { HIGH_WATER_MARK } from './batch-writer.ts';
 import { ServerHandshake, type ServerHandshakeHost } from './server-handshake.ts';
 import { bindSocketFile, expectPrivatePathFits, type SocketFile } from './socket-file.ts';
 import { errnoOf, systemError } from './system-errors.ts';
@@ -38,7 +39,9 @@ export class SocketListener implements Listener {
     this.#address = address;
     this.#context = context;
     // Half-open, so that a peer that has said its last word still gets what was sent to it.
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK }, (socket) =>
+      this.#accept(socket),
+    );
     this.#host = {
       context,
       admit: () => this.#admission(),

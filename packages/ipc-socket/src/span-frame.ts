@@ -5,44 +5,31 @@ import { chargeOf, isControl, MAX_LENGTH, MAX_WIRE_ID, type Bytes, type Frame } 
 export interface FrameOwner {
   /** A frame that was charged `charge` was released. */
   reclaim(charge: number): void;
-}
-
-/** Bytes of read chunks that unreleased frames lie in. */
-export class PinnedBytes {
-  value = 0;
+  /** No frame lies in a read chunk of `byteLength` bytes any more. */
+  unpin(byteLength: number): void;
 }
 
 /**
- * Memory that frames lie in: a read chunk, shared by all frames in it, or the memory of one frame alone. A chunk counts as pinned while the
- * decoder or any frame holds it, because one small span that is kept for long keeps all of the chunk alive.
+ * Memory that frames lie in: a read chunk, shared by all frames in it, or the memory of frames that have their own. A chunk counts as pinned
+ * while the decoder or any frame holds it, because one small span that is kept for long keeps all of the chunk alive.
  */
 export class FrameMemory {
   readonly buffer: ArrayBuffer;
   readonly owner: FrameOwner;
-  readonly shared: boolean;
-  private readonly pinned: PinnedBytes | undefined;
-  private readonly byteLength: number;
-  private holders = 0;
+  /** 0: not shared. */
+  private readonly pinnedBytes: number;
+  private holders: number;
 
-  private constructor(buffer: ArrayBuffer, owner: FrameOwner, pinned: PinnedBytes | undefined, byteLength: number) {
+  /** `pinnedBytes` above 0 is a read chunk of that size, held by whoever decodes it. */
+  constructor(buffer: ArrayBuffer, owner: FrameOwner, pinnedBytes: number) {
     this.buffer = buffer;
     this.owner = owner;
-    this.shared = pinned !== undefined;
-    this.pinned = pinned;
-    this.byteLength = byteLength;
+    this.pinnedBytes = pinnedBytes;
+    this.holders = 1;
   }
 
-  /** A read chunk, held by whoever decodes it. */
-  static ofChunk(chunk: Uint8Array<ArrayBuffer>, owner: FrameOwner, pinned: PinnedBytes): FrameMemory {
-    const memory = new FrameMemory(chunk.buffer, owner, pinned, chunk.length);
-    memory.holders = 1;
-    pinned.value += chunk.length;
-    return memory;
-  }
-
-  /** Memory of one frame alone. */
-  static ofOne(bytes: Bytes, owner: FrameOwner): FrameMemory {
-    return new FrameMemory(bytes.buffer, owner, undefined, 0);
+  get shared(): boolean {
+    return this.pinnedBytes > 0;
   }
 
   hold(): void {
@@ -50,7 +37,7 @@ export class FrameMemory {
   }
 
   drop(): void {
-    if (--this.holders === 0 && this.pinned !== undefined) this.pinned.value -= this.byteLength;
+    if (--this.holders === 0 && this.pinnedBytes > 0) this.owner.unpin(this.pinnedBytes);
   }
 }
 

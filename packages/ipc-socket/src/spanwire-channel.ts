@@ -52,10 +52,7 @@ export class SpanwireChannel extends SocketChannel {
       goaway: () => {
         this.#heardGoaway = true;
       },
-      reclaim: (charge) => {
-        this.#receiveWindow.release(charge);
-        this.writer.schedule();
-      },
+      released: () => this.writer.schedule(),
     };
     this.#decoder = new FrameDecoder(this.#receiveWindow, options.windowBytes, sink);
   }

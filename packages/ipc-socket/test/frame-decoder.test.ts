@@ -36,7 +36,7 @@ function setUp(options: { windowBytes?: number; release?: (index: number) => boo
     },
     credit: (bytes) => credits.push(bytes),
     goaway: () => goaways++,
-    reclaim: (charge) => window.release(charge),
+    released: () => {},
   });
   return { decoder, window, frames, seen, batches, credits, goaways: () => goaways, owed: () => owed };
 }
