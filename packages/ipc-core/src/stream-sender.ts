@@ -103,7 +103,8 @@ export class StreamSender {
 
   #onNext(item: Uint8Array): void {
     if (this.#finished || this.#end !== undefined) return;
-    if (!(item instanceof Uint8Array)) {
+    // isView first: it asks even a revoked proxy without a throw.
+    if (!(ArrayBuffer.isView(item) && item instanceof Uint8Array)) {
       this.#stopSource();
       const error = new TypeError(`Expected items to be Uint8Arrays, got ${show(item)}`);
       this.fail(encodeFailure(error, this.#lane.pieceBytes));

@@ -129,7 +129,11 @@ describe('what cannot be', () => {
       TypeError,
     ],
     ['a stall of no time', () => resolveServerOptions({ stalledClient: { afterMs: 0 } }), RangeError],
-    ['stalledClient that is no object', () => resolveServerOptions({ stalledClient: 5 as object }), TypeError],
+    [
+      'stalledClient that is no object',
+      () => resolveServerOptions({ stalledClient: 5 as unknown as object }),
+      TypeError,
+    ],
     ['reconnect: true', () => resolveClientOptions({ reconnect: true as unknown as false }), TypeError],
     ['reconnect without delays', () => resolveClientOptions({ reconnect: { delaysMs: [] } }), TypeError],
     ['a delay below 0', () => resolveClientOptions({ reconnect: { delaysMs: [5, -1] } }), RangeError],

@@ -1,5 +1,5 @@
 /** Who is there: clients$, stats, state$, and clients that connect again. */
-import { lastValueFrom, NEVER, of, Subject } from 'rxjs';
+import { lastValueFrom, NEVER, of, Subject, XX } from 'rxjs';
 import { expect, test } from 'vitest';
 import type { ClientEvent, ClientState } from '../contract.ts';
 import { SpanReleasedError } from '../errors.ts';
@@ -245,6 +245,8 @@ export function describeClients(transport: TransportUnderTest): void {
     fixture.server.requestShutdown();
     const second = fixture.another();
     await listenWhenFree(() => second.listen());
+    // Until it knows, it may still ask the old one, and be refused.
+    await firstValueFrom(client.state$.pipe(filter((state) => state !== 'connected')));
     second.respond((_id, request) => (textOf(request) === 'stream' ? source : bytesOf('new')));
     expect(textOf(await client.request(u32(2)))).toBe('new');
     const items: string[] = [];

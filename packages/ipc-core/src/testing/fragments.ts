@@ -175,7 +175,7 @@ export function describeFragments(transport: TransportUnderTest): void {
     const { client } = await withClient(
       transport,
       (_id, request) => (request.byteLength > 4 ? request : from(sizes.map((bytes, i) => pattern(bytes, i)))),
-      {},
+      { responseWindowBytes: 256 * KiB },
       { responseWindowBytes: 256 * KiB, maxMessageBytes: size, maxReassemblyBytes: size },
     );
     // A borrowed reply that came in fragments holds all the memory there is for such.

@@ -31,9 +31,9 @@ export interface ScriptedServer {
   readonly server: IpcServer;
   readonly listener: ScriptedListener;
   readonly events: ClientEvent[];
-  connect<T extends Channel>(channel: T): T;
+  readonly connect: <T extends Channel>(channel: T) => T;
   /** A new client. */
-  client(options?: ScriptedOptions): ScriptedChannel;
+  readonly client: (options?: ScriptedOptions) => ScriptedChannel;
 }
 
 export function scriptedServer(options?: ServerOptions): ScriptedServer {
