@@ -27,14 +27,14 @@ const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-'));
 
 /** Nanoseconds per request. @param {import('@spanwire/ipc-core').IpcClient} client @returns {Promise<number>} */
 function pipelined(client) {
-  const start = process.hrtime.bigint();
+  const startMs = performance.now();
   return new Promise((resolve, reject) => {
     let sent = 0;
     let answered = 0;
     const send = () => {
       sent++;
       client.request(message).then(() => {
-        if (++answered === REQUESTS) resolve(Number(process.hrtime.bigint() - start) / REQUESTS);
+        if (++answered === REQUESTS) resolve(((performance.now() - startMs) * 1e6) / REQUESTS);
         else if (sent < REQUESTS) send();
       }, reject);
     };

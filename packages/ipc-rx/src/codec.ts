@@ -2,9 +2,9 @@ import { Packr } from 'msgpackr';
 
 /** Two functions between values and bytes. `decode` throws on bytes that it does not understand. */
 export interface Codec<T> {
-  encode(value: T): Uint8Array;
+  readonly encode: (value: T) => Uint8Array;
   /** The result must not use `bytes` after it returned, unless the codec says that it borrows them. */
-  decode(bytes: Uint8Array): T;
+  readonly decode: (bytes: Uint8Array) => T;
 }
 
 /** Bytes as they are. The decoded value is the request's own span: borrowed until the answer. */

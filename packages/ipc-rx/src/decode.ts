@@ -58,7 +58,7 @@ export function decode<T>(codec: Codec<T>): OperatorFunction<IpcRequest, Decoded
 }
 
 /** Throws unless `codec` has its two functions. */
-export function expectCodec(codec: Codec<unknown> | Codec<never>): void {
+export function expectCodec(codec: unknown): void {
   const { encode, decode } = (codec ?? {}) as { encode?: unknown; decode?: unknown };
   if (typeof encode !== 'function' || typeof decode !== 'function') {
     throw new TypeError(`Expected \`codec\` to have the functions \`encode\` and \`decode\`, got ${show(codec)}`);

@@ -1,0 +1,82 @@
+// @ts-check
+// Search as you type: each keystroke starts a search in another process and cancels the one before, there as well.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { json, serve, utf8 } from '@spanwire/ipc-rx';
+import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
+import {
+  concatMap,
+  filter,
+  finalize,
+  from,
+  interval,
+  lastValueFrom,
+  map,
+  Observable,
+  of,
+  scan,
+  switchMap,
+  take,
+  tap,
+  timer,
+} from 'rxjs';
+
+const [role, address = ''] = process.argv.slice(2);
+
+if (role === 'server') {
+  const words = Array.from({ length: 26 * 26 }, (_, i) => `${String.fromCharCode(97 + i / 26, 97 + (i % 26))}-word`);
+  const stats = { started: 0, finished: 0, cancelled: 0 };
+  const search = (/** @type {string} */ prefix) =>
+    new Observable((subscriber) => {
+      stats.started++;
+      let finished = false;
+      subscriber.add(() => (finished ? stats.finished++ : stats.cancelled++));
+      // A search takes a while: a few words at a time.
+      return interval(1)
+        .pipe(
+          take(words.length / 26),
+          concatMap((i) => from(words.slice(i * 26, (i + 1) * 26))),
+          filter((word) => word.startsWith(prefix)),
+          map(utf8.encode),
+          tap({ complete: () => (finished = true) }),
+        )
+        .subscribe(subscriber);
+    });
+  const server = createSocketServer(address);
+  serve(server, (_clientId, request) => {
+    const query = utf8.decode(request);
+    return query === 'stats' ? json.encode(stats) : /** @type {Observable<Uint8Array>} */ (search(query));
+  });
+  await server.listen();
+  process.send?.('ready');
+} else {
+  const folder = await mkdtemp(join(tmpdir(), 'spanwire-'));
+  const child = fork(fileURLToPath(import.meta.url), ['server', `unix:${folder}/s`]);
+  await once(child, 'message');
+  const client = createSocketClient(`unix:${folder}/s`);
+  await client.connect();
+
+  let leftEarly = 0;
+  const typed$ = of('q', 'qu', 'q', 'qx').pipe(concatMap((text, i) => timer(i === 0 ? 0 : 5).pipe(map(() => text))));
+  const results$ = typed$.pipe(
+    switchMap((text) => {
+      let finished = false;
+      return client.request$(utf8.encode(text)).pipe(
+        map(utf8.decode),
+        scan((/** @type {string[]} */ found, word) => [...found, word], []),
+        tap({ complete: () => (finished = true) }),
+        finalize(() => (leftEarly += finished ? 0 : 1)),
+      );
+    }),
+  );
+  const shown = await lastValueFrom(results$);
+  const stats = json.decode(await client.request(utf8.encode('stats')));
+  console.log(JSON.stringify({ shown, leftEarly, stats }));
+  await client.close();
+  child.kill();
+  await rm(folder, { recursive: true, force: true });
+}
