@@ -1,5 +1,5 @@
 /** Who is there: clients$, stats, state$, and clients that connect again. */
-import { lastValueFrom, NEVER, of, Subject, XX } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, NEVER, of, Subject } from 'rxjs';
 import { expect, test } from 'vitest';
 import type { ClientEvent, ClientState } from '../contract.ts';
 import { SpanReleasedError } from '../errors.ts';
