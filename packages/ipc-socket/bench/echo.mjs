@@ -1,18 +1,23 @@
 // @ts-check
 /**
- * Sockets against a bare `node:net` echo, 64-byte messages, in one run: `node bench/echo.mjs [rounds]`. Every round measures both sides of
- * each ratio one after the other, and the median of the rounds' ratios counts: the machine may be slow or fast, but not in one round.
+ * Sockets against a bare `node:net` echo, 64-byte messages, in one run: `node bench/echo.mjs [rounds] [--unpinned]`. Every round measures both
+ * sides of each ratio one after the other, and the median of the rounds' ratios counts: the machine may be slow or fast, but not in one round.
+ *
+ * Where `taskset` exists, client and servers stay on two processors. Else the kernel puts them on one or on two as it likes, which changes a
+ * round trip by a factor of three and what can be done at the same time by two.
  */
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { createSocketClient } from '@spanwire/ipc-socket';
 
-const ROUNDS = Number(process.argv[2] ?? 30);
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { unpinned: { type: 'boolean' } } });
+const ROUNDS = Number(positionals[0] ?? 30);
 const DEPTH = 256;
 const BYTES = 64;
 const ROUND_TRIPS = 1_000;
@@ -23,10 +28,19 @@ const directory = mkdtempSync(join(tmpdir(), 'spanwire-bench-'));
 const server = fileURLToPath(new URL('echo-server.mjs', import.meta.url));
 const message = new Uint8Array(BYTES).fill(1);
 
+/** @param {number | undefined} pid @param {number} processor */
+function pin(pid, processor) {
+  if (values.unpinned === true || pid === undefined) return;
+  // The main thread only: the garbage collector's helpers may go where there is room.
+  const { status } = spawnSync('taskset', ['-cp', String(processor), String(pid)], { stdio: 'ignore' });
+  pinned &&= status === 0;
+}
+
 /** @param {'bare' | 'spanwire'} kind */
 async function startServer(kind) {
   const path = join(directory, kind);
   const child = fork(server, [kind, path]);
+  pin(child.pid, 1);
   await once(child, 'message');
   return { path, child };
 }
@@ -82,11 +96,13 @@ function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** @param {number[]} values */
-function median(values) {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+/** @param {number[]} numbers */
+function median(numbers) {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 }
 
+let pinned = values.unpinned !== true;
+pin(process.pid, 0);
 const bareServer = await startServer('bare');
 const ourServer = await startServer('spanwire');
 const bare = await bareClient(bareServer.path);
@@ -117,8 +133,9 @@ function ratio(name, peer) {
   return median((results[name] ?? []).map((value, round) => (results[peer]?.[round] ?? Number.NaN) / value));
 }
 
-for (const [name, values] of Object.entries(results)) {
-  const [middle, best] = [median(values), Math.min(...values)].map((value) => (value / 1000).toFixed(3).padStart(8));
+say(`client and servers on ${pinned ? 'two processors' : 'whatever processors the kernel chose'}`);
+for (const [name, times] of Object.entries(results)) {
+  const [middle, best] = [median(times), Math.min(...times)].map((value) => (value / 1000).toFixed(3).padStart(8));
   say(`${name.padEnd(24)} ${middle} us, best round ${best} us`);
 }
 say(`round trip / bare round trip: ${(1 / ratio('round trip', 'bare round trip')).toFixed(2)} (target: at most 1.1)`);
