@@ -165,17 +165,19 @@ export function describePlain(transport: TransportUnderTest): void {
   test('a call that is given up before it was sent keeps no place', async () => {
     const { client } = await withClient(transport, echo, {}, { maxPending: 4096 });
     const payload = pattern(100_000);
-    const controller = new AbortController();
+    const controllers: AbortController[] = [];
     const calls = Array.from({ length: 60 }, (_, i) => {
       const own = payload.slice();
       own.set(u32(i));
-      const call = client.request(own, i % 3 === 1 ? { signal: controller.signal } : {});
+      const controller = new AbortController();
+      if (i % 3 === 1) controllers.push(controller);
+      const call = client.request(own, { signal: controller.signal });
       return call.then(
         (answer) => readU32(answer) === i,
         () => i % 3 === 1,
       );
     });
-    controller.abort();
+    for (const controller of controllers) controller.abort();
     expect((await Promise.all(calls)).filter((each) => !each)).toEqual([]);
     await eventually('nothing is pending', () => client.stats.pending === 0);
   });
