@@ -13,7 +13,11 @@ export function toIpcError(error: unknown, doing: string): unknown {
   if (!isNativeFailure(error)) return error;
   const options = { cause: error };
   if (error.kind === 'unsupported') {
-    return new IpcError('ERR_IPC_UNSUPPORTED', `Shared memory is not supported on ${process.platform}: ${error.operation}`, options);
+    return new IpcError(
+      'ERR_IPC_UNSUPPORTED',
+      `Shared memory is not supported on ${process.platform}: ${error.operation}`,
+      options,
+    );
   }
   if (error.kind === 'protocol') return new ProtocolError(`Expected ${doing} to work, got: ${error.message}`, options);
   const name = errnoName(error.errno);
@@ -24,9 +28,18 @@ export function toIpcError(error: unknown, doing: string): unknown {
     return new IpcError('ERR_IPC_UNAUTHORIZED', `Expected ${doing} to be allowed, got ${name}`, options);
   }
   if (name === 'EADDRINUSE') {
-    return new IpcError('ERR_IPC_ADDRESS_IN_USE', `Expected a free address when ${doing}, got one that is in use`, options);
+    return new IpcError(
+      'ERR_IPC_ADDRESS_IN_USE',
+      `Expected a free address when ${doing}, got one that is in use`,
+      options,
+    );
   }
-  return new SystemError(error.operation, name, `Expected ${doing} to work, got ${name} from ${error.operation}`, options);
+  return new SystemError(
+    error.operation,
+    name,
+    `Expected ${doing} to work, got ${name} from ${error.operation}`,
+    options,
+  );
 }
 
 /** Runs `body`; what the addon throws becomes an error of Spanwire. */

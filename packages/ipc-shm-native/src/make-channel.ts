@@ -9,7 +9,8 @@ export function makeChannel(options: ShmChannelOptions, copying: boolean): ShmCh
   const { hub } = options.pump;
   const memory = hub.memory(options.slot, !copying && allowsExternalBuffers());
   const { buffer } = memory;
-  const channel = buffer === undefined ? new CopyingChannel(options, memory) : new MappedChannel(options, memory, buffer);
+  const channel =
+    buffer === undefined ? new CopyingChannel(options, memory) : new MappedChannel(options, memory, buffer);
   options.pump.own(options.slot, channel);
   hub.goLive(options.slot, options.isServer);
   return channel;

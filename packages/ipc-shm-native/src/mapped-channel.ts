@@ -1,6 +1,13 @@
 /** A channel whose memory JavaScript sees: it writes records, publishes and releases by itself, without a native call. */
 import type { Memory } from './addon.ts';
-import { CLIENT_WORDS, CONTROL_BLOCK_WORDS, areasOf, CONTROL_PREFIX_BYTES, recordBytes, SERVER_WORDS } from './layout.ts';
+import {
+  CLIENT_WORDS,
+  CONTROL_BLOCK_WORDS,
+  areasOf,
+  CONTROL_PREFIX_BYTES,
+  recordBytes,
+  SERVER_WORDS,
+} from './layout.ts';
 import { capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
 
 export class MappedChannel extends ShmChannel {

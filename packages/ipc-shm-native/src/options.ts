@@ -47,7 +47,9 @@ export interface ShmSettings {
 export function shmSettings(options: ShmOptions): ShmSettings {
   const { spinMicros = DEFAULT_SPIN_MICROS, leaveSharedCpu = true, externalBuffers = true } = options;
   if (!Number.isInteger(spinMicros) || spinMicros < 0 || spinMicros > MAX_SPIN_MICROS) {
-    throw new RangeError(`Expected \`spinMicros\` to be an integer from 0 to ${MAX_SPIN_MICROS}, got ${String(spinMicros)}`);
+    throw new RangeError(
+      `Expected \`spinMicros\` to be an integer from 0 to ${MAX_SPIN_MICROS}, got ${String(spinMicros)}`,
+    );
   }
   if (typeof leaveSharedCpu !== 'boolean') {
     throw new TypeError(`Expected \`leaveSharedCpu\` to be true or false, got ${String(leaveSharedCpu)}`);

@@ -49,6 +49,8 @@ export interface ShmChannelOptions {
   readonly hello: PeerHello;
   readonly peer: PeerInfo | undefined;
   readonly graceMs: number;
+  /** Called on a client once the server has taken it in. */
+  readonly onWelcome?: (() => void) | undefined;
   /** The channel is over: whoever owns the pump may end with it. */
   readonly onOver: () => void;
 }
@@ -73,6 +75,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   protected readonly isServer: boolean;
   readonly #graceMs: number;
   readonly #onOver: () => void;
+  #onWelcome: (() => void) | undefined;
   #onFrames: ((frames: readonly Frame[]) => void) | undefined;
   /** Frames of the running batch, or from before `onFrames` was set. */
   #frames: Frame[] = [];
@@ -107,6 +110,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     this.peer = options.peer;
     this.#graceMs = options.graceMs;
     this.#onOver = options.onOver;
+    this.#onWelcome = options.onWelcome;
   }
 
   // ---- what depends on how the memory is reached ----
@@ -213,7 +217,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       throw new RangeError(`Expected \`payload\` to have at most ${MAX_CONTROL_BYTES} bytes, got ${payload.length}`);
     }
     if (kind === KIND_GOAWAY) this.#saidGoaway = true;
-    if (this.#controlQueue.length === 0 && this.#creditQueue.size === 0 && this.#writeControl(kind, id, payload)) return;
+    if (this.#controlQueue.length === 0 && this.#creditQueue.size === 0 && this.#writeControl(kind, id, payload))
+      return;
     if (kind === KIND_CREDIT) {
       const bytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
       this.#creditQueue.set(id, (this.#creditQueue.get(id) ?? 0) + bytes);
@@ -247,6 +252,11 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       else this.#creditQueue.delete(id);
     }
     return true;
+  }
+
+  /** Tells the client that it is taken in: what is sent to it from now on arrives. */
+  welcome(): void {
+    this.#sendControl(KIND_CREDIT, 0, new Uint8Array(4));
   }
 
   poll(): void {
@@ -326,6 +336,13 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     const position = this.controlPosition(offset);
     const payload = this.controlPayload(offset + CONTROL_PREFIX_BYTES, length - CONTROL_PREFIX_BYTES);
     if (kind === KIND_GOAWAY) this.#heardGoaway = true;
+    if (kind === KIND_CREDIT && id === 0) {
+      // The rings are the window, so there is no credit to give: on this transport it welcomes the client.
+      const onWelcome = this.#onWelcome;
+      this.#onWelcome = undefined;
+      onWelcome?.();
+      return;
+    }
     const ahead = (position - this.#taken) | 0;
     if (ahead <= 0) {
       this.#frames.push(new ControlFrame(kind, id, 0, payload));

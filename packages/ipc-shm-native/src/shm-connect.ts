@@ -115,13 +115,12 @@ class Attempt implements SlotOwner {
   readable(): void {
     const handshake = this.#handshake;
     if (this.#over || handshake === undefined) return;
-    let channel: Channel;
     try {
       const hello = handshake.read();
       if (hello === undefined) return;
       const { slot } = handshake;
       const pump = this.#pump;
-      channel = makeChannel(
+      const channel = makeChannel(
         {
           pump,
           slot,
@@ -129,17 +128,21 @@ class Attempt implements SlotOwner {
           hello,
           peer: pump.hub.peer(slot),
           graceMs: this.#context.settings.graceMs,
+          onWelcome: () => {
+            this.#end();
+            this.#resolve(channel);
+          },
           // A microtask later: it may be in the middle of its last batch.
           onOver: () => queueMicrotask(() => pump.close()),
         },
         this.#options.settings.copying,
       );
+      // Until it is welcome: then whoever uses the channel is told.
+      channel.onClosed = (reason, error) =>
+        this.fail(error ?? new PeerGoneError(`The server ended the connection during the handshake: ${reason}`));
     } catch (error) {
       this.fail(toIpcError(error, `connecting to ${this.#options.rendezvous.address}`));
-      return;
     }
-    this.#end();
-    this.#resolve(channel);
   }
 
   frame(): void {}

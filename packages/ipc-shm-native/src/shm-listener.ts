@@ -7,7 +7,6 @@ import {
   ProtocolError,
   refusalHello,
   SystemError,
-  type Channel,
   type Hello,
   type Listener,
   type PeerInfo,
@@ -254,7 +253,7 @@ class ServerHandshake implements SlotOwner {
     }
     if (count !== 1) throw new ProtocolError(`Expected one byte when the client is ready, got ${count}`);
     clearTimeout(this.#timer);
-    const channel: Channel = makeChannel(
+    const channel = makeChannel(
       {
         pump,
         slot: this.#slot,
@@ -267,6 +266,7 @@ class ServerHandshake implements SlotOwner {
       this.#options.settings.copying,
     );
     this.#listener.onChannel?.(channel);
+    channel.welcome();
   }
 
   #readConfirmation(bytes: Uint8Array): void {

@@ -57,7 +57,12 @@ function connected(socket: Socket): Promise<boolean> {
     socket.once('connect', () => resolve(true));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false);
-      else reject(new IpcError('ERR_IPC_UNAUTHORIZED', `Expected to reach the running server, got ${error.code}`, { cause: error }));
+      else
+        reject(
+          new IpcError('ERR_IPC_UNAUTHORIZED', `Expected to reach the running server, got ${error.code}`, {
+            cause: error,
+          }),
+        );
     });
   });
 }
@@ -66,7 +71,10 @@ function answered(socket: Socket, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const buffer = new HelloBuffer();
     const timer = setTimeout(
-      () => reject(new TimeoutError(`Expected the running server to answer within ${timeoutMs} ms, got nothing`, timeoutMs)),
+      () =>
+        reject(
+          new TimeoutError(`Expected the running server to answer within ${timeoutMs} ms, got nothing`, timeoutMs),
+        ),
       timeoutMs,
     );
     const settle = (error: unknown): void => {
