@@ -35,8 +35,23 @@ export function connectWith(options: ShmConnectOptions, context: ClientContext):
       signal.throwIfAborted();
       const { spinMicros, leaveSharedCpu } = options.settings;
       const pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy });
-      const attempt = new Attempt(pump, options, context, resolve, reject);
-      signal.addEventListener('abort', () => attempt.fail(signal.reason), { once: true });
+      // The signal lives as long as the client, which may connect many times.
+      const forget = (): void => signal.removeEventListener('abort', onAbort);
+      const attempt = new Attempt(
+        pump,
+        options,
+        context,
+        (channel) => {
+          forget();
+          resolve(channel);
+        },
+        (error) => {
+          forget();
+          reject(error);
+        },
+      );
+      const onAbort = (): void => attempt.fail(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
       attempt.start();
     });
 }
