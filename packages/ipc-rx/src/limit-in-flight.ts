@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Deque, type IpcRequest } from '@spanwire/ipc-core';
 import type { MonoTypeOperatorFunction, Subscriber } from 'rxjs';
 import { integerIn, oneOf } from './arguments.ts';
@@ -67,6 +68,8 @@ class Limiter<T extends IpcRequest> {
     this.#limit = limit;
     this.#out = out;
     this.#shared = perClient ? undefined : new Lane();
+    // One listener per client.
+    setMaxListeners(0, this.#left.signal);
   }
 
   take(request: T): void {

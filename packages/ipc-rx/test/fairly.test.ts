@@ -1,7 +1,7 @@
 import type { Bytes, IpcRequest } from '@spanwire/ipc-core';
 import { fairly, handle } from '@spanwire/ipc-rx';
 import { tap, type MonoTypeOperatorFunction } from 'rxjs';
-import { describe, expect, expectTypeOf, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { refuses } from './support/bad-arguments.ts';
 import { Log } from './support/log.ts';
 import { MarbleClients } from './support/marble-request.ts';
@@ -10,6 +10,14 @@ import { bytes, text } from './support/text.ts';
 import { transports } from './support/transports.ts';
 
 describe('fairly, in marbles', () => {
+  // Virtual time takes real time, and in it no turn of the event loop would come.
+  beforeEach(() => {
+    vi.spyOn(performance, 'now').mockReturnValue(0);
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
   it('lets clients take turns while answers are awaited', () => {
     marbles(({ cold, hot, expectObservable }) => {
       const values = new MarbleClients().requests({ a: 'a1', b: 'a2', c: 'a3', d: 'a4', x: 'b5', y: 'c6' });

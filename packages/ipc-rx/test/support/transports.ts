@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMemoryClient, createMemoryServer } from '@spanwire/ipc-core';
 import type { ClientOptions, IpcClient, IpcServer, ServerOptions } from '@spanwire/ipc-core';
+import { createShmClient, createShmServer } from '@spanwire/ipc-shm-native';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 
 /** A listening server with clients, in this process. */
@@ -20,6 +21,22 @@ export interface TestedTransport {
 }
 
 let names = 0;
+
+const sharedMemory: TestedTransport = {
+  name: 'shared memory',
+  open: async ({ windowBytes, responseWindowBytes, ...options } = {}) => {
+    const folder = await mkdtemp(join(tmpdir(), 'spanwire-rx-'));
+    const address = `shm:${folder}/s`;
+    const make = (clientOptions?: ClientOptions): IpcClient => createShmClient(address, clientOptions);
+    // The rings are the windows.
+    const rings = { requestRingBytes: windowBytes, responseRingBytes: responseWindowBytes };
+    return openScene(
+      () => createShmServer(address, { ...options, ...rings }),
+      make,
+      () => rm(folder, { recursive: true }),
+    );
+  },
+};
 
 /** Every operator passes its integration tests over each of these. */
 export const transports: readonly TestedTransport[] = [
@@ -48,6 +65,7 @@ export const transports: readonly TestedTransport[] = [
       );
     },
   },
+  ...(process.platform === 'linux' ? [sharedMemory] : []),
 ];
 
 /** Transports whose server can be in a process of its own. */
@@ -66,6 +84,17 @@ export const betweenProcesses: ReadonlyArray<{
     address: (folder) => `unix:${folder}/s`,
     client: createSocketClient,
   },
+  ...(process.platform === 'linux'
+    ? [
+        {
+          name: 'shared memory',
+          module: '@spanwire/ipc-shm-native',
+          factory: 'createShmServer',
+          address: (folder: string) => `shm:${folder}/s`,
+          client: createShmClient,
+        },
+      ]
+    : []),
 ];
 
 /** A folder that is removed at the end of the scope. */
