@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { SumsFile } from './sums-file.ts';
-import { transportNames } from './transport.ts';
+import { resolveTransport, transportNames } from './transport.ts';
 
 const MAX_CLIENTS = 64;
 const DEFAULT_DIRECTORY: string = fileURLToPath(new URL('../../../node_modules', import.meta.url));
@@ -14,14 +14,14 @@ const USAGE: string = `Hashes every file below DIR in a server process, on behal
 
   DIR                 default: node_modules of this repository
   --clients N         client processes, 1 to ${MAX_CLIENTS}; default 3
-  --transport NAME    ${transportNames.join(', ')}; default socket
+  --transport NAME    ${transportNames.join(', ')}; default auto: shm where it works, else socket
   --sums FILE         write the server's hashes there, in the format of sha256sum
   --json              print the summary as a JSON object, in the last line
   --help`;
 
 const PARAMETERS = {
   clients: { type: 'string', default: '3' },
-  transport: { type: 'string', default: 'socket' },
+  transport: { type: 'string', default: 'auto' },
   sums: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
@@ -71,7 +71,7 @@ function clientsOf(text: string): number {
 }
 
 function transportOf(name: string): string {
-  if (transportNames.includes(name)) return name;
+  if (transportNames.includes(name)) return resolveTransport(name);
   throw new TypeError(`Expected --transport to be one of ${transportNames.join(', ')}, got ${name}`);
 }
 

@@ -1,6 +1,7 @@
 /** The transports to choose from. An address says by its scheme which one it belongs to. */
 import { join } from 'node:path';
 import type { ClientOptions, IpcClient, IpcServer, ServerOptions } from '@spanwire/ipc-core';
+import { createShmClient, createShmServer, isShmAvailable } from '@spanwire/ipc-shm-native';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 
 interface Transport {
@@ -10,10 +11,20 @@ interface Transport {
 }
 
 const transports: Record<string, Transport> = {
+  shm: { scheme: 'shm:', createServer: createShmServer, createClient: createShmClient },
   socket: { scheme: 'unix:', createServer: createSocketServer, createClient: createSocketClient },
 };
 
-export const transportNames: readonly string[] = Object.keys(transports);
+/** Shared memory where it works, else sockets. */
+const AUTO = 'auto';
+
+export const transportNames: readonly string[] = [AUTO, ...Object.keys(transports)];
+
+/** The transport that a name stands for. */
+export function resolveTransport(name: string): string {
+  if (name !== AUTO) return name;
+  return isShmAvailable() ? 'shm' : 'socket';
+}
 
 /** An address below `folder`. */
 export function addressOf(transport: string, folder: string, name: string): string {

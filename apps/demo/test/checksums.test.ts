@@ -85,18 +85,22 @@ describe('the checksums', () => {
 });
 
 describe('the output', () => {
-  test('of --json has one object with exactly these keys in its last line', async () => {
+  test.each([
+    ['socket', 'socket'],
+    ['shm', 'shm'],
+    ['auto', 'shm'],
+  ])('of --json over %s has one object with exactly these keys in its last line', async (name, transport) => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'file'), '12345');
 
-    const { status, summary, stderr } = await runDemo([folder, '--clients', '2', '--transport', 'socket', '--json']);
+    const { status, summary, stderr } = await runDemo([folder, '--clients', '2', '--transport', name, '--json']);
 
     expect(status).toBe(0);
     expect(stderr).toBe('');
     expect(Object.keys(summary)).toEqual(['transport', 'clients', 'files', 'bytes', 'mismatches', 'seconds', 'errors']);
     expect(summary.seconds).toBeGreaterThan(0);
     expect(summary).toEqual({
-      transport: 'socket',
+      transport,
       clients: 2,
       files: 1,
       bytes: 5,

@@ -71,7 +71,7 @@ describe('Ctrl-C', () => {
     const { status, summary } = await run.outcome;
 
     expect(status).toBe(0);
-    expect(summary).toMatchObject({ transport: 'socket', mismatches: 0 });
+    expect(summary).toMatchObject({ transport: 'shm', mismatches: 0 });
   });
 
   test.each(['SIGTERM', 'SIGHUP'] as const)('is what %s is, to the main process alone', async (signal) => {

@@ -44,7 +44,7 @@ test('a file that vanishes after it was listed is reported and counted', async (
   const { status, lines, summary, stderr } = await runDemo([folder, '--json'], run);
 
   expect(status).toBe(0);
-  expect(lines).toContain('3 files; 3 clients over socket');
+  expect(lines).toContain('3 files; 3 clients over shm');
   expect(summary).toMatchObject({ files: 2, mismatches: 0, errors: 1 });
   expect(stderr).toBe(`${vanishes}: ENOENT: no such file or directory\n`);
 });

@@ -25,6 +25,7 @@ export type {
   BarretenbergServerOptions,
   BarretenbergSyncClientOptions,
 } from './barretenberg/options.ts';
+export { isShmAvailable } from './runtime.ts';
 export type { Authorize, ShmClientOptions, ShmServerOptions } from './options.ts';
 
 /**

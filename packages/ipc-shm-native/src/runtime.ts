@@ -13,3 +13,13 @@ export function allowsExternalBuffers(): boolean {
 export function wakesBy(): HubOptions['wakesBy'] {
   return process.versions['bun'] === undefined ? 'loop' : 'thread';
 }
+
+/** Whether shared memory works here: the addon is there, and knows this system. */
+export function isShmAvailable(): boolean {
+  try {
+    addon().createHub({ spinMicros: 0, workLimitMicros: 1000, leaveSharedCpu: false, wakesBy: 'nothing' }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
