@@ -210,6 +210,23 @@ test('a handler that throws a revoked proxy, in a stream as well, costs its requ
   expect(server.stats.clients).toBe(1);
 });
 
+test('a client that takes no pushes gets none, and a shutdown does not wait for its goaway', async () => {
+  const { server, client, events } = scriptedServer();
+  const requests: IpcRequest[] = [];
+  server.requests$.subscribe((request) => requests.push(request));
+  const channel = client({ hello: { pushes: false, streams: false } });
+  expect(server.send(events[0]!.clientId, u32(1))).toBe(false);
+  expect(server.broadcast(u32(1))).toBe(0);
+  expect(server.stats.droppedPushes).toBe(1);
+  channel.deliver(frame(KIND_REQUEST, 1, u32(1)));
+  server.requestShutdown();
+  expect(channel.closedWith).toBeUndefined();
+  requests[0]!.respond(u32(2));
+  await server.closed;
+  expect(channel.ofKind(KIND_RESPONSE, 1).length).toBe(1);
+  expect(channel.closedWith).toBe('shutdown');
+});
+
 test('unref() holds for every client to come, and ref() as well', () => {
   const { server, client } = scriptedServer();
   const first = client();

@@ -265,6 +265,47 @@ export function describeDuplex(transport: TransportUnderTest): void {
     expect(fixture.disconnects()[0]).toMatchObject({ reason: 'protocol', error: { code: 'ERR_IPC_PROTOCOL' } });
   });
 
+  test('an input that is 1,024 items ahead of its handler fails with ERR_IPC_OVERLOADED', async () => {
+    const { client, server } = await withClient(
+      transport,
+      async (_id, _request, info) => {
+        const failure = await failureOf(take$.promise.then(() => lastValueFrom(inputOf(info).pipe(toArray()))));
+        return bytesOf(String((failure as { code?: unknown }).code));
+      },
+      { streamWindowBytes: 1024 },
+    );
+    const take$ = deferred();
+    const input = new CountedInput();
+    const received = texts(client.duplex$(u32(0), input.items$));
+    await eventually('the input is subscribed', () => input.subscribed === 1 && server.stats.openRequests === 1);
+    input.items.next(new Uint8Array(1024));
+    for (let i = 0; i < 1024; i++) input.items.next(u32(i));
+    expect(input.unsubscribed).toBe(0);
+    input.items.next(u32(1024));
+    expect(input.unsubscribed).toBe(1);
+    take$.resolve();
+    expect(await received).toEqual(['ERR_IPC_OVERLOADED']);
+  });
+
+  test('a handler that iterates its input slowly holds the client back by credit, and loses nothing', async () => {
+    const taken: number[] = [];
+    const gate = deferred();
+    const { client } = await withClient(
+      transport,
+      async (_id, _request, info) => {
+        for await (const item of inputOf(info)) {
+          if (taken.push(item.byteLength) === 3) await gate.promise;
+        }
+        return u32(taken.length);
+      },
+      { streamWindowBytes: 2048 },
+    );
+    const answer = lastValueFrom(client.duplex$(u32(0), from(Array.from({ length: 200 }, () => new Uint8Array(512)))));
+    await eventually('three are taken', () => taken.length === 3);
+    gate.resolve();
+    expect(readU32(await answer)).toBe(200);
+  });
+
   test('a handler that leaves its input tells a raw client with a cancel', async () => {
     const fixture = await serveWith(transport, (_id, _request, info) => {
       inputOf(info).pipe(take(1)).subscribe();

@@ -130,6 +130,17 @@ export function describeRequests(transport: TransportUnderTest): void {
     expect(kinds.has(Uint8Array.prototype)).toBe(true);
   });
 
+  test('bytes over shared memory may be given, and come back without it', async () => {
+    const { client } = await withClient(transport, echo);
+    const shared = new Uint8Array(new SharedArrayBuffer(100));
+    shared.set(pattern(100));
+    for (const call of [client.request(shared), client.request(shared, { timeoutMs: 30_000 })]) {
+      const answer = await call;
+      expect(sameBytes(answer, pattern(100))).toBe(true);
+      expect(answer.buffer).toBeInstanceOf(ArrayBuffer);
+    }
+  });
+
   test('answers are owned: they keep their bytes whatever comes later', async () => {
     const { client } = await withClient(transport, echo);
     const first = await client.request(pattern(1000, 1));
