@@ -37,6 +37,10 @@ export interface ServerHandshakeHost {
 const WORD_BYTES = 4;
 
 export class ServerHandshake {
+  readonly acceptedAt: number = performance.now();
+  /** Resolves when the handshake is over, whatever came of it. */
+  readonly over: Promise<void>;
+  #end!: () => void;
   readonly #socket: Socket;
   readonly #host: ServerHandshakeHost;
   readonly #head: Uint8Array<ArrayBuffer> = new Uint8Array(WORD_BYTES);
@@ -44,13 +48,16 @@ export class ServerHandshake {
   #reader: HelloReader | undefined;
   #confirmation: Uint8Array<ArrayBuffer> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #over = false;
+  #left = false;
   readonly #onData = (chunk: Buffer<ArrayBuffer>): void => this.#take(chunk);
   readonly #onGone = (): void => this.abort();
 
   constructor(socket: Socket, host: ServerHandshakeHost) {
     this.#socket = socket;
     this.#host = host;
+    this.over = new Promise((resolve) => {
+      this.#end = resolve;
+    });
     socket.on('error', ignore);
     socket.on('data', this.#onData);
     socket.on('end', this.#onGone);
@@ -63,7 +70,7 @@ export class ServerHandshake {
   }
 
   abort(): void {
-    if (this.#over) return;
+    if (this.#left) return;
     this.#leave();
     this.#socket.destroy();
   }
@@ -178,12 +185,13 @@ export class ServerHandshake {
   }
 
   #leave(): void {
-    this.#over = true;
+    this.#left = true;
     clearTimeout(this.#timer);
     this.#socket.off('data', this.#onData);
     this.#socket.off('end', this.#onGone);
     this.#socket.off('close', this.#onGone);
     this.#host.done(this);
+    this.#end();
   }
 }
 

@@ -1,6 +1,6 @@
 /** Accepts channels on one address. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { IpcError, type Channel, type Listener, type ServerContext } from '@spanwire/ipc-core';
 import { netOptions, tcpText, type SocketAddress } from './address.ts';
 import { HIGH_WATER_MARK } from './batch-writer.ts';
@@ -137,7 +137,7 @@ export class SocketListener implements Listener {
   }
 
   #admission(): IpcError | undefined {
-    if (this.#closing !== undefined) return new IpcError('ERR_IPC_CLOSED', 'The server closes');
+    if (this.#closing !== undefined) return new IpcError('ERR_IPC_REFUSED', 'The server is shutting down');
     return this.admit?.();
   }
 
@@ -167,7 +167,20 @@ export class SocketListener implements Listener {
     newcomer.on('end', () => newcomer.destroy());
     newcomer.resume();
     newcomer.end();
+    await this.#greeted();
     if (this.#closing === undefined) this.onTakeover?.();
+  }
+
+  /** Resolves when those who connected lately have greeted: they came before the takeover, and are to be told of it in order. */
+  async #greeted(): Promise<void> {
+    const { handshakeTimeoutMs } = this.#context.settings;
+    const since = performance.now() - handshakeTimeoutMs;
+    const greeting = [...this.#handshakes].filter(({ acceptedAt }) => acceptedAt > since).map(({ over }) => over);
+    if (greeting.length === 0) return;
+    const enough = new AbortController();
+    const late = setTimeout(handshakeTimeoutMs, undefined, { ref: false, signal: enough.signal }).catch(() => {});
+    await Promise.race([Promise.all(greeting), late]);
+    enough.abort();
   }
 
   /** Out of descriptors or memory for one connection: that one is lost, and the next may find some. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { decodeHello, encodeHello, IpcError, type IpcServer, type ClientEvent } from '@spanwire/ipc-core';
+import * as fc from 'fast-check';
 import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createSocketClient, createSocketServer, type SocketServerOptions } from '../src/index.ts';
@@ -138,6 +139,48 @@ describe('a server that is greeted', () => {
       await peer.readToEnd();
     }
     expect(server.stats.clients).toBe(0);
+  });
+});
+
+describe('a server among hostile peers', () => {
+  test('drops each of them, serves the others meanwhile, and keeps nothing', async () => {
+    const path = makePath();
+    const server = await echoServer(path, { maxMessageBytes: 64 * 1024 });
+    const client = createSocketClient(path);
+    onTestFinished(() => client.close());
+    await client.connect();
+    const frame = fc
+      .tuple(fc.nat(15), fc.nat(20), fc.nat(3), fc.uint8Array({ maxLength: 80 }))
+      .map(([kind, id, flags, payload]) => encodeFrame({ kind, id, flags, payload }));
+    const noise = fc.oneof(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.array(frame, { maxLength: 10 }).map(concat),
+      fc.array(fc.uint8Array({ maxLength: 50 }).map(encodePlain), { maxLength: 10 }).map(concat),
+    );
+    const hostile = fc.record({
+      hello: fc.constantFrom(encodeHello(HELLO), encodeHello(HELLO).slice(0, 30), new Uint8Array(0)),
+      noise,
+      leave: fc.constantFrom('end', 'destroy'),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(hostile, { minLength: 1, maxLength: 5 }), async (attack) => {
+        const peers = await Promise.all(
+          attack.map(async (peer) => {
+            const raw = await connectRaw(path);
+            raw.socket.write(concat([peer.hello, peer.noise]));
+            return { raw, leave: peer.leave };
+          }),
+        );
+        expect(await client.request(pattern(50))).toEqual(pattern(50));
+        for (const { raw, leave } of peers) {
+          if (leave === 'end') raw.socket.end();
+          else raw.socket.destroy();
+        }
+        while (server.stats.clients > 1) expect(await client.request(pattern(5))).toEqual(pattern(5));
+        expect(server.stats.openRequests).toBe(0);
+      }),
+      { numRuns: 100 },
+    );
   });
 });
 

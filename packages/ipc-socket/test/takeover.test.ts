@@ -169,6 +169,23 @@ describe('taking an address over', () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  test('finds nobody turned away who had begun to greet the old server', async () => {
+    const path = makePath();
+    const old = nameServer(path, 'old');
+    await old.listen();
+    const slow = await connectRaw(path);
+    const hello = encodeHello(HELLO);
+    await new Promise((resolve) => slow.socket.write(hello.subarray(0, 10), resolve));
+    const server = nameServer(path, 'new');
+    await server.listen({ takeover: true });
+    slow.socket.write(hello.subarray(10));
+    expect(decodeHello(await slow.readHello()).refusal).toBeUndefined();
+    // A goaway, so that it knows where it stands.
+    expect((await slow.readFrame()).kind).toBe(9);
+    slow.socket.end();
+    await old.closed;
+  });
+
   test('ends plain peers of the old server in order, with their answers', async () => {
     const path = makePath();
     const old = nameServer(path, 'old');
