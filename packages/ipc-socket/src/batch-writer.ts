@@ -10,7 +10,10 @@ const LARGE_BYTES: number = 32 * 1024;
  */
 const EAGER_BYTES: number = 8 * 1024;
 const MAX_POOLED = 16;
-/** For sockets under a {@link BatchWriter}: every write that has to wait ends with 'drain', which is cheaper than a callback for each. */
+/**
+ * With this, a socket says 'drain' whenever a write that had to wait is done, which is cheaper than a callback for each write. Sockets that
+ * were made elsewhere get the callbacks.
+ */
 export const HIGH_WATER_MARK = 1;
 const EMPTY: Buffer = Buffer.alloc(0);
 
@@ -40,16 +43,17 @@ export class BatchWriter {
   readonly #socket: Socket;
   readonly #beforeFlush: () => void;
   readonly #afterWrite: () => void;
+  /** Undefined: the socket says 'drain' instead. */
+  readonly #onWritten: (() => void) | undefined;
 
-  /**
-   * `socket` must have {@link HIGH_WATER_MARK}. `beforeFlush` may claim a last time; `afterWrite` is called after every write, outside of
-   * `claim`.
-   */
+  /** `beforeFlush` may claim a last time; `afterWrite` is called when nothing is left to write, outside of `claim`. */
   constructor(socket: Socket, beforeFlush: () => void, afterWrite: () => void) {
     this.#socket = socket;
     this.#beforeFlush = beforeFlush;
     this.#afterWrite = afterWrite;
-    socket.on('drain', () => this.#drained());
+    const drained = (): void => this.#drained();
+    if (socket.writableHighWaterMark <= HIGH_WATER_MARK) socket.on('drain', drained);
+    else this.#onWritten = drained;
   }
 
   /** Bytes that were claimed and that the kernel has not taken. */
@@ -107,11 +111,11 @@ export class BatchWriter {
     this.#used = 0;
     this.bytes = EMPTY;
     if (this.#full.length === 0) {
-      socket.write(last);
+      socket.write(last, this.#onWritten);
     } else {
       socket.cork();
       for (const part of this.#fullParts) socket.write(part);
-      socket.write(last);
+      socket.write(last, this.#onWritten);
       this.#inFlight = this.#full;
       this.#full = [];
       this.#fullParts = [];
@@ -149,7 +153,7 @@ export class BatchWriter {
     return 0;
   }
 
-  /** Also called after writes that were done at once, in versions of Node that tell of them. */
+  /** Also called after writes that were done at once, by callbacks and in versions of Node that say 'drain' for them. */
   #drained(): void {
     if (!this.#writing || this.#socket.writableLength > 0) return;
     this.#writing = false;

@@ -15,13 +15,13 @@ interface SetUp {
   send: (bytes: Uint8Array) => void;
 }
 
-async function setUp(beforeFlush: (writer: BatchWriter) => void = () => {}): Promise<SetUp> {
+async function setUpOn(highWaterMark: number, beforeFlush: (writer: BatchWriter) => void = () => {}): Promise<SetUp> {
   const path = makePath();
   const server = createServer();
   onTestFinished(() => void server.close());
   server.listen(path);
   await once(server, 'listening');
-  const socket = connect({ path, highWaterMark: HIGH_WATER_MARK } as { path: string });
+  const socket = connect({ path, highWaterMark } as { path: string });
   onTestFinished(() => void socket.destroy());
   const connected = once(socket, 'connect');
   const [accepted] = (await once(server, 'connection')) as [Socket];
@@ -47,7 +47,12 @@ async function setUp(beforeFlush: (writer: BatchWriter) => void = () => {}): Pro
   };
 }
 
-describe('the writer of a channel', () => {
+describe.each([
+  ['made for it', HIGH_WATER_MARK],
+  ['made elsewhere', 16 * 1024],
+])('the writer of a channel, on a socket %s', (_what, highWaterMark) => {
+  const setUp = (beforeFlush?: (writer: BatchWriter) => void): Promise<SetUp> => setUpOn(highWaterMark, beforeFlush);
+
   test('writes nothing in the turn of a small claim, and all of the turn together after it', async () => {
     const { socket, peer, send, writer } = await setUp();
     send(pattern(100, 1));
