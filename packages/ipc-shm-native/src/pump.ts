@@ -22,7 +22,7 @@ import {
 
 /** How often a batch is asked for from microtasks before the hub spins by itself: a turn of microtasks costs less than a callback. */
 const REPOLLS = 32;
-/** What `collect` looks again, in a client that waits for one answer. */
+/** How often `collect` looks again before it gives up: some 20 ns each, where a round of microtasks costs 100. */
 const PATIENCE = 8;
 /** From so many entries on a batch is throughput: what is sent meanwhile is published in portions. */
 const LARGE_BATCH = 4;
@@ -85,6 +85,7 @@ export class Pump {
     });
     this.#batch = this.hub.batch;
     this.#state = this.hub.state;
+    this.#state[STATE_PATIENCE] = PATIENCE;
   }
 
   /** Gives a slot to `owner`, or takes it away. */
@@ -102,11 +103,6 @@ export class Pump {
   expect(change: number): void {
     this.#expected += change;
     this.#state[STATE_EXPECTING] = this.#expected;
-  }
-
-  /** One answer is waited for and nothing else is to be done: then looking again is cheaper than the microtask queue. */
-  set patient(value: boolean) {
-    this.#state[STATE_PATIENCE] = value ? PATIENCE : 0;
   }
 
   /** Something was sent to `slot` that is answered: a sleeping hub wakes up to wait for it. */
