@@ -10,7 +10,7 @@ const reference = pipelines[bare];
 if (candidate === undefined || reference === undefined) throw new Error(`no pipeline is called ${name}`);
 
 const [one, other] = [await loopback(reference), await loopback(candidate)];
-const batches = 150;
+const batches = 64;
 for (let i = 0; i < 10; i++) {
   await one.round(batches);
   await other.round(batches);

@@ -17,11 +17,11 @@ import { connectToProcess } from './server-process.mjs';
 import { median } from './statistics.mjs';
 
 const { values: options } = parseArgs({
-  options: { rounds: { type: 'string', default: '40' }, write: { type: 'boolean' } },
+  options: { rounds: { type: 'string', default: '100' }, write: { type: 'boolean' } },
 });
 const rounds = Number(options.rounds);
 const DEPTH = 256;
-const REQUESTS = 10_240;
+const REQUESTS = 4_096;
 const message = new Uint8Array(64).fill(1);
 const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-'));
 
@@ -42,10 +42,10 @@ function pipelined(client) {
   });
 }
 
-/** @param {string} name */
-async function overSockets(name) {
-  const reference = await connectToProcess(`unix:${folder}/bare`, bare);
-  const candidate = await connectToProcess(`unix:${folder}/candidate`, name);
+/** @param {'unix' | 'shm'} kind @param {string} name */
+async function between(kind, name) {
+  const reference = await connectToProcess(`${kind}:${folder}/bare`, bare);
+  const candidate = await connectToProcess(`${kind}:${folder}/candidate`, name);
   const ratios = [];
   for (let i = -5; i < rounds; i++) {
     // Each goes first in every other round.
@@ -66,12 +66,12 @@ async function alone(name) {
   return result;
 }
 
-const rows = [['pipeline', 'over Unix sockets', 'the server alone', 'costs']];
+const rows = [['pipeline', 'Unix sockets', 'shared memory', 'the server alone', 'costs']];
 for (const name of Object.keys(pipelines)) {
-  const sockets = await overSockets(name);
+  const [sockets, memory] = [await between('unix', name), await between('shm', name)];
   const { ratio, extraNs } = await alone(name);
-  const cost = name === bare ? '' : `${Math.round(extraNs)} ns`;
-  rows.push([`\`${name}\``, sockets.toFixed(2), ratio.toFixed(2), cost]);
+  const cost = name === bare ? '' : `${Math.max(0, Math.round(extraNs))} ns`;
+  rows.push([`\`${name}\``, sockets.toFixed(2), memory.toFixed(2), ratio.toFixed(2), cost]);
   console.log(rows.at(-1)?.join('  '));
 }
 rmSync(folder, { recursive: true });

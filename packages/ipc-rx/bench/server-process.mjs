@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { createShmClient } from '@spanwire/ipc-shm-native';
 import { createSocketClient } from '@spanwire/ipc-socket';
 
 const program = fileURLToPath(new URL('server.mjs', import.meta.url));
@@ -10,7 +11,7 @@ const program = fileURLToPath(new URL('server.mjs', import.meta.url));
 export async function connectToProcess(address, pipeline) {
   const child = fork(program, [address, pipeline]);
   await once(child, 'message');
-  const client = createSocketClient(address);
+  const client = address.startsWith('shm:') ? createShmClient(address) : createSocketClient(address);
   await client.connect();
   return {
     client,

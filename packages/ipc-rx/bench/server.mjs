@@ -1,12 +1,13 @@
 // @ts-check
 /** The servers of operators.mjs and cancellation.mjs, in processes of their own: node server.mjs ADDRESS PIPELINE. */
-import { createSocketServer } from '@spanwire/ipc-socket';
-import { NEVER, finalize } from 'rxjs';
 import { handle } from '@spanwire/ipc-rx';
+import { createShmServer } from '@spanwire/ipc-shm-native';
+import { createSocketServer } from '@spanwire/ipc-socket';
+import { finalize, NEVER } from 'rxjs';
 import { pipelines } from './pipelines.mjs';
 
 const [address = '', name = ''] = process.argv.slice(2);
-const server = createSocketServer(address);
+const server = address.startsWith('shm:') ? createShmServer(address) : createSocketServer(address);
 const pipeline = pipelines[name];
 if (pipeline !== undefined) {
   server.requests$.pipe(pipeline()).subscribe(server.responses);
