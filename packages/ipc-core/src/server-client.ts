@@ -115,6 +115,7 @@ export class ServerClient {
   #resumed = false;
   /** What the client did since {@link seemsStuck} was asked. */
   #sinceLastLook = { taken: false, sent: false };
+  #receivedBytes: number | undefined;
 
   constructor(server: ServerHost, channel: Channel, clientId: number) {
     this.server = server;
@@ -180,7 +181,11 @@ export class ServerClient {
 
   /** Whether the client seems stuck, seen since the last call: it took none of the answers that wait, or sent nothing of the rest of a message. */
   seemsStuck(): boolean {
-    const { taken, sent } = this.#sinceLastLook;
+    const { taken } = this.#sinceLastLook;
+    // A large frame may come slowly, and steadily.
+    const { receivedBytes } = this.channel;
+    const sent = this.#sinceLastLook.sent || receivedBytes !== this.#receivedBytes;
+    this.#receivedBytes = receivedBytes;
     this.#sinceLastLook = { taken: false, sent: false };
     if (!this.lane.idle && !taken) return true;
     return (this.channel.midFrame || this.#assembler.collecting) && !sent && !this.#holdsWindow();
@@ -815,11 +820,14 @@ export class ServerClient {
   #endRequest(request: ServerRequest, error: IpcError): void {
     const rest = request.restIfAny;
     const sender = rest?.sender;
-    rest?.input?.fail(error);
-    this.#markAnswered(request);
+    const { released } = request;
+    this.#decide(request);
     const payload = encodeOwnError(error);
     if (sender === undefined) this.#sendTerminal(KIND_ERROR, request.wireId, payload);
     else sender.stop(new AnswerEntry(this, KIND_ERROR, request.wireId, payload, undefined));
+    // After the answer was stopped: it may be made of the input, and would fail with it.
+    rest?.input?.fail(error);
+    if (released) this.#strike(request);
     request.abort(error);
   }
 
@@ -827,14 +835,15 @@ export class ServerClient {
 
   /** The terminal frame is decided: the wire id is free for the client once it has that frame. */
   #markAnswered(request: ServerRequest): void {
+    this.#decide(request);
+    request.restIfAny?.input?.end();
+    if (request.released) this.#strike(request);
+  }
+
+  #decide(request: ServerRequest): void {
     request.markAnswered();
     if (this.#plain === undefined && request.booked) this.#byWire.delete(request.wireId);
-    const rest = request.restIfAny;
-    if (rest !== undefined) {
-      request.settle();
-      rest.input?.end();
-    }
-    if (request.released) this.#strike(request);
+    request.settle();
   }
 
   /** Called by the request. */

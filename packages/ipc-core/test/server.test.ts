@@ -1,9 +1,10 @@
-import { from, Observable, Subject } from 'rxjs';
+import { from, map, Observable, Subject } from 'rxjs';
 import { expect, test } from 'vitest';
 import type { IpcRequest } from '../src/contract.ts';
 import {
   FLAG_MORE,
   KIND_CANCEL,
+  KIND_DUPLEX_REQUEST,
   KIND_END,
   KIND_ERROR,
   KIND_GOAWAY,
@@ -109,6 +110,23 @@ test('a request that is half received at shutdown is refused, and its memory is 
   requests[0]!.respond(u32(1));
   running.deliver(frame(KIND_GOAWAY, 0));
   await server.closed;
+});
+
+test('a cancelled request whose answer is made of its input is ended once, and the books are right', () => {
+  const { server, client } = scriptedServer();
+  server.respond((_id, _request, info) => {
+    info.release();
+    return info.input$?.pipe(map((item) => item));
+  });
+  const channel = client();
+  for (let i = 0; i < 3; i++) {
+    channel.deliver(frame(KIND_DUPLEX_REQUEST, 1), frame(KIND_ITEM, 1, u32(i)));
+    expect(server.stats.openRequests).toBe(1);
+    channel.deliver(frame(KIND_CANCEL, 1));
+    expect(channel.ofKind(KIND_ERROR, 1).length).toBe(i + 1);
+    expect(server.stats.openRequests).toBe(0);
+  }
+  expect(channel.ofKind(KIND_CANCEL).length).toBe(0);
 });
 
 test('nothing comes between a part of an item and the error that ends it, not even a delivery that this allows', () => {

@@ -10,6 +10,7 @@ import { describeClients } from './clients.ts';
 import { describeClosing } from './closing.ts';
 import { describeCredit } from './credit.ts';
 import { describeDuplex } from './duplex.ts';
+import { describeEverything } from './everything.ts';
 import { describeFailures } from './failures.ts';
 import { describeFragments } from './fragments.ts';
 import { describeHandlers } from './handlers.ts';
@@ -54,6 +55,7 @@ const OF_SPANWIRE: readonly Subject[] = [
   ['cancellation', describeCancellation],
   ['one-way messages and pushes', describeOneWay],
   ['hostile peers', describeHostile],
+  ['everything at once', describeEverything],
 ];
 
 const OF_PLAIN: readonly Subject[] = [['plain framing', describePlain]];
