@@ -46,12 +46,10 @@ async function measure(address) {
 }
 
 const rows = [['', 'round trip of a request', 'from `unsubscribe()` to the teardown', 'ratio, median of pairs']];
-for (const [name, address] of [
-  ['Unix sockets', `unix:${folder}/s`],
-  ['shared memory', `shm:${folder}/m`],
-]) {
-  const { tripUs, cancelUs, ratio } = await measure(String(address));
-  rows.push([String(name), `${tripUs.toFixed(1)} us`, `${cancelUs.toFixed(1)} us`, ratio.toFixed(2)]);
+const addresses = { 'Unix sockets': `unix:${folder}/s`, 'shared memory': `shm:${folder}/m` };
+for (const [name, address] of Object.entries(addresses)) {
+  const { tripUs, cancelUs, ratio } = await measure(address);
+  rows.push([name, `${tripUs.toFixed(1)} us`, `${cancelUs.toFixed(1)} us`, ratio.toFixed(2)]);
 }
 rmSync(folder, { recursive: true });
 for (const row of rows) console.log(row.join('  '));

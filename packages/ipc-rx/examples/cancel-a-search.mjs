@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { json, serve, utf8 } from '@spanwire/ipc-rx';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 import {
+  BehaviorSubject,
   concatMap,
   filter,
   finalize,
@@ -17,12 +18,10 @@ import {
   lastValueFrom,
   map,
   Observable,
-  of,
   scan,
   switchMap,
   take,
   tap,
-  timer,
 } from 'rxjs';
 
 const [role, address = ''] = process.argv.slice(2);
@@ -36,12 +35,12 @@ if (role === 'server') {
       let finished = false;
       subscriber.add(() => (finished ? stats.finished++ : stats.cancelled++));
       // A search takes a while: a few words at a time.
-      return interval(1)
+      return interval(10)
         .pipe(
           take(words.length / 26),
           concatMap((i) => from(words.slice(i * 26, (i + 1) * 26))),
           filter((word) => word.startsWith(prefix)),
-          map(utf8.encode),
+          map((word) => utf8.encode(word)),
           tap({ complete: () => (finished = true) }),
         )
         .subscribe(subscriber);
@@ -60,17 +59,24 @@ if (role === 'server') {
   const client = createSocketClient(`unix:${folder}/s`);
   await client.connect();
 
+  // What is typed: the next keystroke comes as soon as the first result is there.
+  const texts = ['qu', 'q', 'qx'];
+  const typed$ = new BehaviorSubject('q');
   let leftEarly = 0;
-  const typed$ = of('q', 'qu', 'q', 'qx').pipe(concatMap((text, i) => timer(i === 0 ? 0 : 5).pipe(map(() => text))));
   const results$ = typed$.pipe(
     switchMap((text) => {
       let finished = false;
       return client.request$(utf8.encode(text)).pipe(
-        map(utf8.decode),
+        map((item) => utf8.decode(item)),
         scan((/** @type {string[]} */ found, word) => [...found, word], []),
         tap({ complete: () => (finished = true) }),
         finalize(() => (leftEarly += finished ? 0 : 1)),
       );
+    }),
+    tap(() => {
+      const next = texts.shift();
+      if (next === undefined) typed$.complete();
+      else typed$.next(next);
     }),
   );
   const shown = await lastValueFrom(results$);

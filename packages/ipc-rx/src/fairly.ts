@@ -23,7 +23,7 @@ const TURN_MS = 1;
  *
  * Requests pass at once while fewer than `inFlight` of all clients are unanswered; beyond it they wait, per client, and the clients take
  * turns. Handlers that answer at once are stopped after a millisecond of work, so that what others sent in the meantime is read first.
- * A stream counts until it starts.
+ * A stream counts until it starts; a request that is left unanswered on purpose (a long poll) keeps its place, so give those a route of their own.
  *
  * Memory: waiting requests stay unreleased. Backpressure: so they count against their client's window. What was cancelled while it waited
  * never starts. A pipeline that holds more than `inFlight` requests back until others come (a large `bufferCount`) needs a higher `inFlight`.

@@ -44,4 +44,17 @@ describe.each(transports)('serve over $name', ({ open }) => {
     expect(serving.closed).toBe(true);
     expect(asked.entries).toHaveLength(1);
   });
+
+  it('sends the bytes of an echo that waits for room although its handler has released it', async () => {
+    await using scene = await open({ windowBytes: 65_536, responseWindowBytes: 8192 });
+    const client = await scene.connect({ responseWindowBytes: 8192 });
+    scene.server.requests$.subscribe((request) => {
+      request.respond(request.span);
+      // As a handler does that tidies up in any case.
+      request.release();
+    });
+    const questions = Array.from({ length: 200 }, (_, i) => String(i).padEnd(900, String(i % 10)));
+    const answers = await Promise.all(questions.map((question) => client.request(bytes(question))));
+    expect(answers.map(text)).toEqual(questions);
+  });
 });
