@@ -1,5 +1,6 @@
 /** What a client waits for: one class per form of answer. A call is also what waits in the data lane until it is sent. */
 import type { Observable } from 'rxjs';
+import { onceAborted } from './abort-listeners.ts';
 import type { Frame } from './channel.ts';
 import type { Connection } from './connection.ts';
 import type { Bytes, CallOptions, IpcReply } from './contract.ts';
@@ -11,6 +12,8 @@ import { takeOwned } from './message.ts';
 import { StreamReceiver } from './stream-receiver.ts';
 import { handOutReply, stackOfReceiver } from './watched-spans.ts';
 import type { StreamSender } from './stream-sender.ts';
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** Who a call belongs to. */
 export interface CallOwner {
@@ -45,7 +48,7 @@ export abstract class Call implements LaneEntry {
     const { timeoutMs, signal, metadata } = options;
     // Throws on metadata that cannot be sent, while the caller is there to be told.
     if (metadata !== undefined) encodeExtension({ deadlineMs: 0, metadata });
-    const limits: Limits = { options, deadlineAt: undefined, timer: undefined, onAbort: undefined };
+    const limits: Limits = { options, deadlineAt: undefined, timer: undefined, stopListening: undefined };
     this.#limits = limits;
     if (timeoutMs !== undefined) {
       limits.deadlineAt = performance.now() + timeoutMs;
@@ -54,8 +57,7 @@ export abstract class Call implements LaneEntry {
       limits.timer = setTimeout(giveUp, timeoutMs);
     }
     if (signal !== undefined) {
-      limits.onAbort = () => this.giveUp(signal.reason);
-      signal.addEventListener('abort', limits.onAbort, { once: true });
+      limits.stopListening = onceAborted(signal, (reason) => this.giveUp(reason));
     }
   }
 
@@ -77,7 +79,8 @@ export abstract class Call implements LaneEntry {
   }
 
   sent(): void {
-    this.connection?.onSent(this);
+    // What waited as a copy is not needed again: it is never sent twice.
+    this.payload = NO_BYTES;
   }
 
   // ---- what comes back; `true` when that was the last ----
@@ -115,7 +118,7 @@ export abstract class Call implements LaneEntry {
     const limits = this.#limits;
     if (limits !== undefined) {
       clearTimeout(limits.timer);
-      if (limits.onAbort !== undefined) limits.options.signal?.removeEventListener('abort', limits.onAbort);
+      limits.stopListening?.();
     }
     this.owner.onSettled(this);
     return true;
@@ -126,7 +129,7 @@ interface Limits {
   readonly options: CallOptions;
   deadlineAt: number | undefined;
   timer: NodeJS.Timeout | undefined;
-  onAbort: (() => void) | undefined;
+  stopListening: (() => void) | undefined;
 }
 
 function noAnswer(): RemoteError {
@@ -265,6 +268,11 @@ export class StreamCall extends Call {
     this.stopInput();
     this.receiver.push(data);
     this.receiver.end();
+  }
+
+  override sent(): void {
+    super.sent();
+    this.connection?.startStreams(this);
   }
 
   override onItem(frame: Frame): void {

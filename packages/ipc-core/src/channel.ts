@@ -48,6 +48,8 @@ export interface Channel {
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
   /** True while a part of a frame has arrived and the rest has not. */
   readonly midFrame: boolean;
+  /** Bytes that have come, where the channel counts them: how a slow frame is told from a stalled one. May wrap. */
+  readonly receivedBytes?: number | undefined;
   /** Takes what is there without the event loop, where the transport can. */
   poll?(): void;
   /** Flushes what was accepted, then closes. With a reason other than 'closed' and 'shutdown' it does not flush. */

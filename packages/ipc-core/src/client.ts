@@ -70,7 +70,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
   /** Calls without a connection, in order. */
   readonly #waiting = new Deque<Call>();
   #pending = 0;
-  readonly #oneWays = new Set<OneWayCall>();
+  readonly #oneWays = new Set<Call>();
   #onOneWaysDone: (() => void) | undefined;
   readonly #pushes = new Deque<Bytes>();
   #pushBytes = 0;
@@ -164,7 +164,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       return DONE;
     }
     return new Promise((resolve, reject) => {
-      this.#submit(new OneWayCall(this, data, resolve, reject), options);
+      this.#submitOneWay(new OneWayCall(this, data, resolve, reject), options);
     });
   }
 
@@ -184,7 +184,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     if (connection.lane.trySend(KIND_ONE_WAY, 0, data)) return true;
     // A message that never fits one frame is taken when nobody waits; of it a copy goes out as room comes.
     if (!connection.lane.idle || data.length <= connection.lane.pieceBytes) return false;
-    this.#submit(new OneWayCall(this, data, ignore, ignore), undefined);
+    this.#submitOneWay(new OneWayCall(this, data, ignore, ignore), undefined);
     return true;
   }
 
@@ -239,9 +239,13 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
     );
   }
 
+  #submitOneWay(call: OneWayCall, options: CallOptions | undefined): void {
+    this.#oneWays.add(call);
+    this.#submit(call, options);
+  }
+
   #submit(call: Call, options: CallOptions | undefined): void {
     this.#pending++;
-    if (call instanceof OneWayCall) this.#oneWays.add(call);
     const connection = this.#connection;
     if (!(call.payload instanceof Uint8Array)) {
       call.fail(new TypeError(`Expected \`data\` to be a Uint8Array, got ${show(call.payload)}`));
@@ -266,10 +270,12 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
       this.#waitForConnection(call);
       return;
     }
-    const unfit = connection.unfit(call);
-    if (unfit !== undefined) {
-      call.fail(unfit);
-      return;
+    if (connection.plain || call.payload.length > connection.maxMessageBytes) {
+      const unfit = connection.unfit(call);
+      if (unfit !== undefined) {
+        call.fail(unfit);
+        return;
+      }
     }
     if (options === undefined && connection.trySend(call)) return;
     connection.push(call);
@@ -293,10 +299,7 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
   onSettled(call: Call): void {
     this.#pending--;
     if (call.connection === undefined) this.#waiting.remove(call);
-    if (call instanceof OneWayCall) {
-      this.#oneWays.delete(call);
-      if (this.#oneWays.size === 0) this.#onOneWaysDone?.();
-    }
+    if (this.#oneWays.size > 0 && this.#oneWays.delete(call) && this.#oneWays.size === 0) this.#onOneWaysDone?.();
   }
 
   // ---- for Connection ----

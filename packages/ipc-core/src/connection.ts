@@ -164,13 +164,6 @@ export class Connection {
     );
   }
 
-  /** The last byte of `call` is out. */
-  onSent(call: Call): void {
-    if (call instanceof StreamCall) this.#startStreams(call);
-    // What waited as a copy is not needed again: it is never sent twice.
-    call.payload = NO_BYTES;
-  }
-
   /** The caller gave `call` up. */
   cancel(call: Call): void {
     if (this.lane.remove(call)) {
@@ -263,7 +256,8 @@ export class Connection {
     call.id = -1;
   }
 
-  #startStreams(call: StreamCall): void {
+  /** The request of `call` is out: its streams may begin. */
+  startStreams(call: StreamCall): void {
     if (call.settled) return;
     const { id } = call;
     const { settings } = this.#host;
@@ -455,7 +449,8 @@ export class Connection {
     if (this.#whole.length > 1) return;
     for (let at = 0; at < this.#whole.length; at++) {
       const each = this.#whole[at] ?? id;
-      for (let next = this.#held.shift(each); next !== undefined; next = this.#held.shift(each)) this.#takeMessage(next);
+      for (let next = this.#held.shift(each); next !== undefined; next = this.#held.shift(each))
+        this.#takeMessage(next);
     }
     this.#whole = [];
   }

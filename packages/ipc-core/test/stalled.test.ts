@@ -74,6 +74,20 @@ test('a client in the middle of a frame is dropped, too', async () => {
   expect(channel.closedWith).toBe('stalled');
 });
 
+test('a client in the middle of a frame whose bytes keep coming is slow, not stalled', async () => {
+  const { server, client } = scriptedServer({ stalledClient: { afterMs: 1000 } });
+  server.respond((_id, request) => request);
+  const channel = client();
+  channel.midFrame = true;
+  for (let i = 1; i < 10; i++) {
+    channel.receivedBytes = i;
+    await vi.advanceTimersByTimeAsync(900);
+  }
+  expect(channel.closedWith).toBeUndefined();
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(channel.closedWith).toBe('stalled');
+});
+
 test('a client that cannot send because its requests are held here is not at fault', async () => {
   const { server, client } = scriptedServer({ stalledClient: { afterMs: 1000 } });
   const requests: IpcRequest[] = [];

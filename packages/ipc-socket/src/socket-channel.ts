@@ -41,6 +41,7 @@ export abstract class SocketChannel implements Channel {
   readonly peer: PeerInfo | undefined = undefined;
   onRoom: (() => void) | undefined;
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
+  receivedBytes = 0;
   protected readonly writer: BatchWriter;
   protected readonly socket: Socket;
   /** A data frame was refused because of the backlog, and nobody was told yet that it is gone. */
@@ -165,6 +166,7 @@ export abstract class SocketChannel implements Channel {
   /** Receives `chunk`. An {@link IpcError} in it is the peer's fault and ends the connection. */
   protected take(chunk: Uint8Array<ArrayBuffer>): void {
     if (this.#state !== 'open') return;
+    this.receivedBytes = (this.receivedBytes + chunk.length) >>> 0;
     // Answers that are given while their requests are delivered need not wait for the end of the turn.
     this.writer.gather();
     try {

@@ -47,6 +47,7 @@ export class ScriptedChannel implements Channel {
   onFrames: Channel['onFrames'];
   onClosed: Channel['onClosed'];
   midFrame = false;
+  receivedBytes: number | undefined = undefined;
   /** All that was sent. */
   readonly sent: SentFrame[] = [];
   /** How many more data frames find room. */
