@@ -8,19 +8,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { handle, limitInFlight, requestEach, resendRefused } from '@spanwire/ipc-rx';
+import { handle, requestEach, resendRefused } from '@spanwire/ipc-rx';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 import { firstValueFrom, from, lastValueFrom, map, skip, Subject, tap } from 'rxjs';
 
 const [role, address = ''] = process.argv.slice(2);
 
 if (role === 'server') {
-  const server = createSocketServer(address);
+  // Eight of each client at a time; what is over waits, and has not started.
+  const server = createSocketServer(address, { maxInFlight: 8 });
   /** @type {string[]} */
   const ran = [];
   server.requests$
     .pipe(
-      limitInFlight(8),
       handle(async (_clientId, request) => {
         ran.push(Buffer.from(request).toString());
         const answer = Buffer.from(`${process.pid}`);

@@ -126,6 +126,8 @@ describe.each(betweenProcesses)('retryOnReconnect over $name', ({ module, factor
       'hang in first, a stream from second',
       'hang in first, a reply from second',
     ]);
+    // What it says comes another way than its answers.
+    await second.said.reaches(3);
     expect(second.said.entries.filter(({ started }) => started !== undefined)).toHaveLength(2);
   });
 });
