@@ -43,7 +43,7 @@ export function expose<T>(value: T, options: ExposeOptions = {}): T {
 }
 
 /** As {@link expose}, with facades that tell `scope`. One object has one facade in `known`. */
-export function exposeIn(value: unknown, scope: ExposeScope, known: WeakMap<object, object>): unknown {
+function exposeIn(value: unknown, scope: ExposeScope, known: WeakMap<object, object>): unknown {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return value;
   // Stubs have every property one asks them for, so nothing else may be asked of them.
   if (value instanceof RpcPromise) return value;

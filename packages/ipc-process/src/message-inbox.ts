@@ -4,6 +4,8 @@ import {
   Deque,
   FLAG_MORE,
   KIND_ONE_WAY,
+  KIND_REQUEST,
+  KIND_RESPONSE,
   ProtocolError,
   type Assembly,
   type Frame,
@@ -42,9 +44,9 @@ export class MessageInbox {
 
   /** Takes a frame of the data lane, and releases it. Throws ProtocolError. */
   add(frame: Frame): void {
-    if (frame.kind !== KIND_ONE_WAY) {
+    if (frame.kind !== KIND_ONE_WAY && frame.kind !== KIND_REQUEST && frame.kind !== KIND_RESPONSE) {
       frame.release();
-      throw new ProtocolError(`Expected frames of kind ${KIND_ONE_WAY}, got kind ${frame.kind}`);
+      throw new ProtocolError(`Expected frames of kind request, response or one-way, got kind ${frame.kind}`);
     }
     if (this.#assembler.active || (frame.flags & FLAG_MORE) !== 0) this.#assembler.add(frame);
     else if (this.#waiting.length > 0) this.#waiting.push(frame);

@@ -1,6 +1,6 @@
 /**
- * Carries the messages of one capnweb session over a {@link Channel}: one message, one one-way frame (or its fragments). The wire id says
- * whether the message has tagged nodes in it.
+ * Carries the messages of one capnweb session over a {@link Channel}: one message, one frame (or its fragments). The wire id says whether the
+ * message has tagged nodes in it. The kind says whether an answer follows, or this is one: some transports wait in another way then.
  */
 import {
   DataLane,
@@ -8,6 +8,8 @@ import {
   IpcError,
   isControl,
   KIND_ONE_WAY,
+  KIND_REQUEST,
+  KIND_RESPONSE,
   PeerGoneError,
   ProtocolError,
   type Channel,
@@ -173,13 +175,13 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
       this.#stall();
       return 0;
     }
-    const [kind, target] = message;
+    const [type, target] = message;
     const encodedTag = encodeTag(tag);
-    if (kind === 'push' || kind === 'stream') {
-      const call = [kind, ['pipeline', 0, [FAIL_METHOD], [['bytes', encodedTag]]]];
+    if (type === 'push' || type === 'stream') {
+      const call = [type, ['pipeline', 0, [FAIL_METHOD], [['bytes', encodedTag]]]];
       return this.#sendBytes(call, encode(call), ID_PLAIN);
     }
-    if (kind === 'resolve' || kind === 'reject') {
+    if (type === 'resolve' || type === 'reject') {
       const answer = ['reject', target, ['error', encodedTag, '']];
       return this.#sendBytes(answer, encode(answer), ID_TAGGED);
     }
@@ -188,11 +190,16 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
   }
 
   #sendBytes(message: Message, bytes: Uint8Array, id: number): number {
-    const [kind, target] = message;
-    if (kind === 'pull') this.#pulled.add(target);
-    else if (kind === 'release') this.#pulled.delete(target);
+    const [type, target] = message;
+    let kind = KIND_ONE_WAY;
+    if (type === 'pull') {
+      this.#pulled.add(target);
+      kind = KIND_REQUEST;
+    } else if (type === 'stream') kind = KIND_REQUEST;
+    else if (type === 'resolve' || type === 'reject') kind = KIND_RESPONSE;
+    else if (type === 'release') this.#pulled.delete(target);
     traffic.sentBytes += bytes.byteLength;
-    if (!this.#lane.trySend(KIND_ONE_WAY, id, bytes)) this.#lane.push(new QueuedMessage(id, bytes));
+    if (!this.#lane.trySend(kind, id, bytes)) this.#lane.push(new QueuedMessage(kind, id, bytes));
     return bytes.byteLength;
   }
 
@@ -222,9 +229,9 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
     const decoded = decode(bytes);
     const message = id === ID_TAGGED ? this.#options.restore(decoded) : decoded;
     if (!Array.isArray(message)) throw new ProtocolError('Expected a list as message');
-    const [kind, target] = message as unknown[];
-    if (kind === 'resolve' || kind === 'reject') this.#pulled.delete(target);
-    if (kind === 'abort') {
+    const [type, target] = message as unknown[];
+    if (type === 'resolve' || type === 'reject') this.#pulled.delete(target);
+    if (type === 'abort') {
       // The end of the session, told by its peer. The channel's end would come next.
       void this.#close(new PeerGoneError('The peer ended the session'));
       return;
@@ -285,12 +292,13 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
 }
 
 class QueuedMessage implements LaneEntry {
-  readonly kind = KIND_ONE_WAY;
+  readonly kind: number;
   readonly id: number;
   readonly payload: Uint8Array;
   readonly extension = undefined;
 
-  constructor(id: number, payload: Uint8Array) {
+  constructor(kind: number, id: number, payload: Uint8Array) {
+    this.kind = kind;
     this.id = id;
     this.payload = payload;
   }

@@ -39,7 +39,7 @@ export function findProgram(program: unknown, execArgv: readonly string[]): Comm
 }
 
 /** Where bare names are looked up. */
-export function programFolder(): string {
+function programFolder(): string {
   const script = process.argv[1];
   // No script in a REPL, with `-e`, and in a single executable.
   return dirname(script === undefined || !existsSync(script) ? process.execPath : realpathSync(script));

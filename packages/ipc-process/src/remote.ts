@@ -1,5 +1,5 @@
 /** The types of objects in other processes. */
-import type { RpcCompatible, RpcPromise, RpcStub, RpcTarget } from 'capnweb';
+import type { RpcCompatible, RpcStub, RpcTarget } from 'capnweb';
 import type { Observable } from 'rxjs';
 import type { RemoteObservable } from './remote-observable.ts';
 
@@ -59,5 +59,3 @@ export type Remote<T> = Crossing<T> extends infer C extends RpcCompatible<C> ? R
  * The proxy of a process's main object. Disposing it disconnects, ends the process if it was spawned, and runs the clean-ups of the proxy.
  */
 export type RemoteInit<T> = Remote<T> & AsyncDisposable;
-
-export type { RpcPromise };

@@ -1,5 +1,4 @@
 /** Where channels come from, by the scheme of their address. */
-import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,13 +26,7 @@ export interface IpcTransport {
 export const socketTransport: IpcTransport = {
   connect: (address) => socketConnect(address),
   listen: (address) => socketListener(address),
-  privateAddress: () => {
-    const directory = mkdtempSync(join(tmpdir(), 'spw-'));
-    return {
-      address: `unix:${join(directory, 's')}`,
-      release: () => rmSync(directory, { recursive: true, force: true }),
-    };
-  },
+  privateAddress: () => privateSocket('unix'),
 };
 
 /** What {@link shmTransport} needs of the native package. */
@@ -49,8 +42,17 @@ const SHM_PACKAGE: string = '@spanwire/ipc-shm-native';
 export const shmTransport: IpcTransport = {
   connect: async (address) => (await loadShm()).shmConnect(address),
   listen: async (address) => (await loadShm()).shmListener(address),
-  privateAddress: () => ({ address: `shm:spw-${randomUUID()}`, release: () => undefined }),
+  privateAddress: () => privateSocket('shm'),
 };
+
+/** A socket file in a folder of its own, so that nothing is left behind whoever dies meanwhile: the folder is removed by the one who made it. */
+function privateSocket(scheme: string): PrivateAddress {
+  const folder = mkdtempSync(join(tmpdir(), 'spw-'));
+  return {
+    address: `${scheme}:${join(folder, 's')}`,
+    release: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
 
 async function loadShm(): Promise<ShmPackage> {
   let loaded: Partial<ShmPackage>;

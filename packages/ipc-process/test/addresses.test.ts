@@ -1,16 +1,17 @@
 /** connectAddress and listenAddress: what addresses mean, and who may connect. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { filter, firstValueFrom } from 'rxjs';
 import { expect, onTestFinished, test } from 'vitest';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 import { createIpc, RpcTarget, socketTransport } from '@spanwire/ipc-process';
 import type { Service } from './fixtures/service.mjs';
-import { fixture, rejection, startServer, temporaryFolder, testIpc } from './support.ts';
+import { fixture, onLinux, rejection, startServer, temporaryFolder, testIpc } from './support.ts';
 
 class Init extends RpcTarget {
   name(): string {
@@ -40,7 +41,6 @@ test('"unix:PATH" is relative to the data directory unless it is absolute', asyn
   expect(address).toBe(`unix:${dataDir}/deep/er/x.sock`);
   const ipc = testIpc({ dataDir });
   expect(ipc.addressOf((await ipc.connectAddress('unix:deep/er/x.sock'))!)).toBe(address);
-  expect(testIpc().addressOf).toBeTypeOf('function');
   const elsewhere = testIpc({ dataDir: '/nowhere' });
   expect(elsewhere.addressOf((await elsewhere.connectAddress(address))!)).toBe(address);
 });
@@ -70,8 +70,12 @@ test('"auto" is null when nobody listens, whatever the reason', async () => {
 
 test('"unix" is an error where "auto" is null', async () => {
   const folder = temporaryFolder();
-  expect(await rejection(testIpc({ dataDir: folder }).connectAddress('unix'))).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
-  expect(await rejection(testIpc({ dataDir: join(folder, 'x'.repeat(200)) }).connectAddress('unix'))).toBeInstanceOf(RangeError);
+  expect(await rejection(testIpc({ dataDir: folder }).connectAddress('unix'))).toMatchObject({
+    code: 'ERR_IPC_PEER_GONE',
+  });
+  expect(await rejection(testIpc({ dataDir: join(folder, 'x'.repeat(200)) }).connectAddress('unix'))).toBeInstanceOf(
+    RangeError,
+  );
 });
 
 test('"auto" throws on any other failure', async () => {
@@ -89,21 +93,39 @@ test('an unknown scheme throws, and so does what is no address', async () => {
     expect(await rejection(ipc.connectAddress(address))).toBeInstanceOf(TypeError);
     expect(await rejection(ipc.listenAddress(address))).toBeInstanceOf(TypeError);
   }
-  for (const address of ['', '0', 'auto']) expect(await rejection(ipc.listenAddress(address))).toBeInstanceOf(TypeError);
+  for (const address of ['', '0', 'auto']) {
+    expect(await rejection(ipc.listenAddress(address))).toBeInstanceOf(TypeError);
+  }
   expect(await rejection(testIpc().connectAddress('unix'))).toMatchObject({
     message: 'Expected `dataDir` to be given for the address "unix", got undefined',
   });
 });
 
-test('shared memory says what it needs as long as it is not installed', async () => {
-  const ipc = testIpc({ init: new Init() });
-  for (const error of [
-    await rejection(ipc.connectAddress('shm:name')),
-    await rejection(ipc.listenAddress('shm:name')),
-    await rejection(ipc.spawnProcess(fixture('worker.mjs'), { transport: 'shm' })),
-  ]) {
-    expect(error).toMatchObject({ code: 'ERR_IPC_NATIVE_UNAVAILABLE' });
-  }
+test.runIf(onLinux)('"shm:name" is shared memory', async () => {
+  const name = `shm:spanwire-process-test-${process.pid}`;
+  const { address, pid } = await startServer(name, temporaryFolder());
+  expect(address).toBe(name);
+  const ipc = testIpc();
+  const service = (await ipc.connectAddress<Service>(name))!;
+  expect(await service.pid()).toBe(pid);
+  expect(ipc.addressOf(service)).toBe(name);
+  expect(await service.callMe((value) => value * 2, 4)).toBe(9);
+  const bytes = new Uint8Array(5_000_000).fill(7);
+  expect(Buffer.from((await service.echo(bytes)) as Uint8Array).equals(bytes)).toBe(true);
+});
+
+test('shared memory that is not installed is an error that says so, before anything is started', () => {
+  const refuse = `export const resolve = (specifier, context, next) => {
+    if (specifier === '@spanwire/ipc-shm-native') throw new Error('not installed');
+    return next(specifier, context);
+  };`;
+  const register = `import { register } from 'node:module'; register('data:text/javascript,' + ${JSON.stringify(encodeURIComponent(refuse))});`;
+  const output = execFileSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(register)}`, fileURLToPath(fixture('no-shm.mjs'))],
+    { encoding: 'utf8' },
+  );
+  expect(output.trim().split('\n')).toEqual(Array.from({ length: 3 }, () => 'ERR_IPC_NATIVE_UNAVAILABLE'));
 });
 
 test('more transports are had by the scheme of their addresses', async () => {
@@ -116,14 +138,35 @@ test('more transports are had by the scheme of their addresses', async () => {
   expect(await init!.name()).toBe('init');
 });
 
-test('a spawned process can have another transport for its calls, negotiated over the inherited channel', async () => {
-  const ipc = testIpc();
-  const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'), { transport: 'unix' });
-  expect(await service.callMe((value) => value + 1, 1)).toBe(3);
-  const spawned = ipc.processOf(service);
-  await service[Symbol.asyncDispose]();
-  expect(await spawned.exited).toMatchObject({ code: 0, signal: null });
-});
+test.each(onLinux ? ['unix', 'shm'] : ['unix'])(
+  'the calls of a spawned process can go over %s, negotiated over the inherited channel',
+  async (transport) => {
+    const ipc = testIpc();
+    const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'), { transport });
+    expect(await service.callMe((value) => value + 1, 1)).toBe(3);
+    const bytes = new Uint8Array(3_000_000).fill(9);
+    expect(Buffer.from((await service.echo(bytes)) as Uint8Array).equals(bytes)).toBe(true);
+    const spawned = ipc.processOf(service);
+    await service[Symbol.asyncDispose]();
+    expect(await spawned.exited).toMatchObject({ code: 0, signal: null });
+  },
+);
+
+test.each(onLinux ? ['unix', 'shm'] : ['unix'])(
+  'the end of a process whose calls go over %s is noticed as any other',
+  async (transport) => {
+    const ipc = testIpc();
+    const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'), {
+      transport,
+      restart: { delaysMs: [0], max: 1 },
+    });
+    const spawned = ipc.processOf(service);
+    const call = rejection(service.killYourself('SIGKILL'));
+    expect(await call).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+    await firstValueFrom(spawned.state$.pipe(filter((state) => state.status === 'running' && state.restarts === 1)));
+    expect(await service.add(1, 2)).toBe(3);
+  },
+);
 
 test('listening makes the folders of the socket, which only this user can open', async () => {
   const dataDir = join(temporaryFolder(), 'a', 'b');
@@ -144,7 +187,10 @@ test('a socket that was left behind is replaced; one that somebody answers on, a
   await listening[Symbol.asyncDispose]();
   writeFileSync(join(dataDir, 'file.sock'), 'precious');
   expect(await rejection(ipc.listenAddress('unix:file.sock'))).toMatchObject({ code: 'ERR_IPC_ADDRESS_IN_USE' });
-  expect(await rejection(ipc.listenAddress('unix:file.sock/below'))).toMatchObject({ code: 'ERR_IPC_SYSTEM', syscall: 'mkdir' });
+  expect(await rejection(ipc.listenAddress('unix:file.sock/below'))).toMatchObject({
+    code: 'ERR_IPC_SYSTEM',
+    syscall: 'mkdir',
+  });
 });
 
 test('disposing what listens frees the address, and connections live on', async () => {
@@ -218,9 +264,9 @@ test('an init that has a disposer is not disposed by those who disconnect', asyn
   }
   const dataDir = temporaryFolder();
   const ipc = testIpc({ dataDir, init: new Precious() });
-  await using _listening = await ipc.listenAddress('unix');
+  await using listening = await ipc.listenAddress('unix');
   for (let i = 0; i < 3; i++) {
-    await using init = (await testIpc({ dataDir }).connectAddress<Init>('unix'))!;
+    await using init = (await testIpc().connectAddress<Init>(listening.address))!;
     expect(await init.name()).toBe('init');
   }
   await ipc.disconnectIncoming();
@@ -300,6 +346,8 @@ test('who speaks another protocol is refused, on both sides', async () => {
   const server = createSocketServer(`unix:${dataDir}/plain.sock`);
   server.respond((_id, request) => request);
   await server.listen();
-  expect(await rejection(testIpc({ dataDir }).connectAddress('unix:plain.sock'))).toMatchObject({ code: 'ERR_IPC_PROTOCOL' });
+  expect(await rejection(testIpc({ dataDir }).connectAddress('unix:plain.sock'))).toMatchObject({
+    code: 'ERR_IPC_PROTOCOL',
+  });
   await server.close();
 });

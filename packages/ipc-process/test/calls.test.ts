@@ -122,7 +122,7 @@ test('an object that comes back to the process where it lives works there', asyn
     }
   }
   const service = await spawnService();
-  const back = (await service.relay(new Ledger())) as unknown as { double(value: number): Promise<number> };
+  const back = (await service.relay(new Ledger())) as { double(value: number): Promise<number> };
   expect(await back.double(4)).toBe(8);
 });
 
@@ -138,7 +138,12 @@ test('a declared error arrives as that class, with its properties and its cause'
   const error = await rejection(service.fail('declared'));
   expect(error).toBeInstanceOf(NotFoundError);
   const { name, message, path, at, cause, stack } = error as NotFoundError;
-  expect({ name, message, path, at }).toEqual({ name: 'NotFoundError', message: 'no such file', path: '/x', at: new Date(1234) });
+  expect({ name, message, path, at }).toEqual({
+    name: 'NotFoundError',
+    message: 'no such file',
+    path: '/x',
+    at: new Date(1234),
+  });
   expect(cause).toBeInstanceOf(NotFoundError);
   expect((cause as NotFoundError).path).toBe('/y');
   expect(stack).not.toContain('service.mjs');
@@ -148,7 +153,11 @@ test('any other error arrives as a RemoteError with its name, message and code',
   const service = await spawnService();
   const undeclared = await rejection(service.fail('undeclared'));
   expect(undeclared).toBeInstanceOf(RemoteError);
-  expect((undeclared as RemoteError).remote).toEqual({ name: 'UndeclaredError', message: 'out of luck', code: 'E_UNDECLARED' });
+  expect((undeclared as RemoteError).remote).toEqual({
+    name: 'UndeclaredError',
+    message: 'out of luck',
+    code: 'E_UNDECLARED',
+  });
   const builtIn = await rejection(service.fail('built-in'));
   expect((builtIn as RemoteError).remote).toEqual({ name: 'TypeError', message: 'wrong type', code: undefined });
   expect(builtIn).not.toBeInstanceOf(TypeError);

@@ -1,7 +1,19 @@
 /** Observables and AsyncIterables across processes. */
-import { firstValueFrom, from, isObservable, lastValueFrom, map, Observable, of, range, take, throwError, toArray } from 'rxjs';
+import {
+  firstValueFrom,
+  from,
+  isObservable,
+  lastValueFrom,
+  map,
+  Observable,
+  of,
+  range,
+  take,
+  throwError,
+  toArray,
+} from 'rxjs';
 import { expect, expectTypeOf, test } from 'vitest';
-import { RemoteError } from '@spanwire/ipc-core';
+import type { RemoteError } from '@spanwire/ipc-core';
 import { expose, RemoteObservable, RpcTarget, type RemoteInit } from '@spanwire/ipc-process';
 import { NotFoundError, type Service } from './fixtures/service.mjs';
 import { deferred, fixture, rejection, testIpc } from './support.ts';
@@ -142,7 +154,9 @@ test('an argument can be an Observable, when it is exposed', async () => {
   expect(await service.sum(expose(range(1, 100)))).toBe(5_050);
   expect(await service.sum(expose(from([1, 2, 3])))).toBe(6);
   expect(() => service.sum(of(1))).toThrow(TypeError);
-  const error = await rejection(service.sum(expose(throwError(() => new NotFoundError('empty', { path: '/', at: new Date() })))));
+  const error = await rejection(
+    service.sum(expose(throwError(() => new NotFoundError('empty', { path: '/', at: new Date() })))),
+  );
   expect(error).toBeInstanceOf(NotFoundError);
 });
 
@@ -152,12 +166,14 @@ test('a function or object that is exposed may return Observables', async () => 
   const kept = await service.callKept();
   expect(isObservable(kept)).toBe(true);
   expect(await lastValueFrom((kept as Observable<number>).pipe(toArray()))).toEqual([4, 5]);
+  // What the other side has of it.
+  type SourceProxy = Parameters<Service['sumOf']>[0];
   class Source extends RpcTarget {
     numbers(): Observable<number> {
       return of(1, 2, 3);
     }
   }
-  expect(await service.sumOf(expose(new Source()))).toBe(6);
+  expect(await service.sumOf(expose(new Source()) as unknown as SourceProxy)).toBe(6);
 });
 
 test('an Observable passes through a process that only hands it on', async () => {
@@ -189,7 +205,10 @@ test('an Observable errors when its connection ends, and when it is subscribed t
   expect(await service.subscribers()).toBe(2);
   ipc.processOf(service).kill('SIGKILL');
   for (const error of [await last, await pulled]) expect(error).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
-  expect(await rejection(lastValueFrom(numbers$))).toMatchObject({ code: 'ERR_IPC_PEER_GONE', message: 'Called after disconnect' });
+  expect(await rejection(lastValueFrom(numbers$))).toMatchObject({
+    code: 'ERR_IPC_PEER_GONE',
+    message: 'Called after disconnect',
+  });
 });
 
 test('an Observable that came as an argument goes with its call, unless it was dup()ed', async () => {

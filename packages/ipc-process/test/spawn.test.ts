@@ -14,7 +14,12 @@ const workerPath = fileURLToPath(fixture('worker.mjs'));
 
 test('a script is started by a file URL, an absolute path or a path relative to the current directory', async () => {
   const ipc = testIpc();
-  const forms = [fixture('worker.mjs'), fixture('worker.mjs').href, workerPath, `./${relative(process.cwd(), workerPath)}`];
+  const forms = [
+    fixture('worker.mjs'),
+    fixture('worker.mjs').href,
+    workerPath,
+    `./${relative(process.cwd(), workerPath)}`,
+  ];
   const pids = await Promise.all(forms.map(async (form) => (await ipc.spawnProcess<Service>(form)).pid()));
   expect(new Set(pids).size).toBe(forms.length);
 });
@@ -39,7 +44,9 @@ test('a bare name is found next to the running program, symbolic links resolved,
       process.exit(exitStatus);`),
   );
   symlinkSync(program, join(folder, 'linked.mjs'));
-  expect(execFileSync(process.execPath, [join(folder, 'linked.mjs')], { cwd: '/', encoding: 'utf8' })).toBe('from the side\n');
+  expect(execFileSync(process.execPath, [join(folder, 'linked.mjs')], { cwd: '/', encoding: 'utf8' })).toBe(
+    'from the side\n',
+  );
 });
 
 test.runIf(process.platform !== 'win32')('any executable can be spawned', async () => {
@@ -109,7 +116,9 @@ test('a process that ends before it serves is an error with its exit code or sig
   const byCode = await rejection(ipc.spawnProcess(fixture('exits.mjs'), { env: { ...process.env, CODE: '9' } }));
   expect(byCode).toBeInstanceOf(ProcessExitedError);
   expect(byCode).toMatchObject({ code: 'ERR_IPC_PEER_GONE', exit: { code: 9, signal: null } });
-  const bySignal = await rejection(ipc.spawnProcess(fixture('exits.mjs'), { env: { ...process.env, SIGNAL: 'SIGTERM' } }));
+  const bySignal = await rejection(
+    ipc.spawnProcess(fixture('exits.mjs'), { env: { ...process.env, SIGNAL: 'SIGTERM' } }),
+  );
   expect(bySignal).toMatchObject({ exit: { code: null, signal: 'SIGTERM' } });
 });
 
@@ -123,13 +132,17 @@ test('a process that does not serve in time is killed, and that is the error', a
 test('a process that closes its channel instead of serving is killed when it does not end', async () => {
   const ipc = testIpc();
   const options = { env: { ...process.env, CLOSE: '1' }, killAfterMs: 100 };
-  expect(await rejection(ipc.spawnProcess(fixture('serves-nothing.mjs'), options))).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+  expect(await rejection(ipc.spawnProcess(fixture('serves-nothing.mjs'), options))).toMatchObject({
+    code: 'ERR_IPC_PEER_GONE',
+  });
 });
 
 test('starting can be given up', async () => {
   const ipc = testIpc();
   const reason = new Error('changed my mind');
-  expect(await rejection(ipc.spawnProcess(fixture('serves-nothing.mjs'), { signal: AbortSignal.abort(reason) }))).toBe(reason);
+  expect(await rejection(ipc.spawnProcess(fixture('serves-nothing.mjs'), { signal: AbortSignal.abort(reason) }))).toBe(
+    reason,
+  );
   const controller = new AbortController();
   const spawning = rejection(ipc.spawnProcess(fixture('serves-nothing.mjs'), { signal: controller.signal }));
   setImmediate(() => controller.abort(reason));
@@ -202,15 +215,21 @@ test.runIf(onLinux)('neither side passes the channel on to processes it starts',
 test('options are checked at once', async () => {
   const ipc = testIpc();
   const spawn = (options: object): Promise<unknown> => rejection(ipc.spawnProcess(fixture('worker.mjs'), options));
-  expect(await rejection(ipc.spawnProcess(''))).toMatchObject({ message: 'Expected `program` to be a name, a path or a file URL, got ""' });
+  expect(await rejection(ipc.spawnProcess(''))).toMatchObject({
+    message: 'Expected `program` to be a name, a path or a file URL, got ""',
+  });
   expect(await spawn({ stdout: 'loud' })).toBeInstanceOf(TypeError);
   expect(await spawn({ startTimeoutMs: 0 })).toBeInstanceOf(RangeError);
   expect(await spawn({ restart: { delaysMs: [], max: 1 } })).toBeInstanceOf(TypeError);
   expect(await spawn({ restart: { delaysMs: [-1], max: 1 } })).toBeInstanceOf(RangeError);
-  expect(await spawn({ transport: 'pigeon' })).toMatchObject({ message: 'Expected a transport out of unix, shm, got "pigeon"' });
+  expect(await spawn({ transport: 'pigeon' })).toMatchObject({
+    message: 'Expected a transport out of unix, shm, got "pigeon"',
+  });
   expect(() => testIpc({ init: {} as never })).toThrow('Expected `init` to be an object whose class extends RpcTarget');
   expect(() => testIpc({ errors: [class A extends Error {}, class A extends Error {}] })).toThrow('two called A');
-  expect(() => ipc.processOf(ipc)).toThrow('Expected `proxy` to be one that spawnProcess or connectAddress of this Ipc returned');
+  expect(() => ipc.processOf(ipc)).toThrow(
+    'Expected `proxy` to be one that spawnProcess or connectAddress of this Ipc returned',
+  );
 });
 
 test('a disposed Ipc starts nothing more, and its processes are gone', async () => {

@@ -12,7 +12,13 @@ class Nothing extends RpcTarget {}
 test('without the marker nothing is served and nothing is touched', async () => {
   const ipc = testIpc({ init: new Nothing() });
   const before = { exitCode: process.exitCode, listeners: process.listenerCount('SIGINT') };
-  const forms = [[], ['node', 'script'], ['node', 'script', '-ipcfd'], ['node', 'script', '-other', '3'], ['node', 'script', '-ipcfd', '3', 'more']];
+  const forms = [
+    [],
+    ['node', 'script'],
+    ['node', 'script', '-ipcfd'],
+    ['node', 'script', '-other', '3'],
+    ['node', 'script', '-ipcfd', '3', 'more'],
+  ];
   for (const argv of forms) expect(await ipc.startSpawnedProcess(argv)).toEqual({ served: false, exitStatus: 1 });
   expect({ exitCode: process.exitCode, listeners: process.listenerCount('SIGINT') }).toEqual(before);
 });
@@ -26,7 +32,9 @@ test('a malformed descriptor number throws', async () => {
 
 test('a descriptor that is no socket is an error', () => {
   // In a process of its own, where the number surely means nothing.
-  const result = spawnSync(process.execPath, [fileURLToPath(fixture('worker.mjs')), '-ipcfd', '77'], { encoding: 'utf8' });
+  const result = spawnSync(process.execPath, [fileURLToPath(fixture('worker.mjs')), '-ipcfd', '77'], {
+    encoding: 'utf8',
+  });
   expect(result.status).toBe(1);
   expect(result.stderr).toContain('Expected descriptor 77 to be an inherited socket, got EBADF');
 });
@@ -93,14 +101,17 @@ test('the end of the process does not end its parent', async () => {
   expect(await exited).toEqual([0, null]);
 });
 
-test.runIf(process.platform !== 'win32')('an interrupt of both leaves the process alive until its parent has decided', async () => {
-  const { parent, line, bothGone, parentPid } = await startFamily({ ON_INTERRUPT: 'dispose' });
-  const exited = once(parent, 'exit');
-  process.kill(-parentPid, 'SIGINT');
-  expect(await line()).toBe('still there: 3');
-  expect(await exited).toEqual([0, null]);
-  await bothGone;
-});
+test.runIf(process.platform !== 'win32')(
+  'an interrupt of both leaves the process alive until its parent has decided',
+  async () => {
+    const { parent, line, bothGone, parentPid } = await startFamily({ ON_INTERRUPT: 'dispose' });
+    const exited = once(parent, 'exit');
+    process.kill(-parentPid, 'SIGINT');
+    expect(await line()).toBe('still there: 3');
+    expect(await exited).toEqual([0, null]);
+    await bothGone;
+  },
+);
 
 test.runIf(process.platform !== 'win32')('an interrupt of both that the parent does not handle ends both', async () => {
   const { parent, bothGone, parentPid } = await startFamily();

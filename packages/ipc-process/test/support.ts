@@ -37,10 +37,18 @@ export interface TestServer {
 }
 
 /** Starts `server.mjs` in a process of its own; resolves when it listens. */
-export async function startServer(address: string, dataDir: string, maxConnections?: number): Promise<TestServer> {
+export async function startServer(
+  address: string,
+  dataDir: string,
+  maxConnections?: number,
+  options: IpcOptions = {},
+): Promise<TestServer> {
   const parameters = [fileURLToPath(fixture('server.mjs')), address, dataDir];
   if (maxConnections !== undefined) parameters.push(String(maxConnections));
-  const child = spawn(process.execPath, parameters, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, parameters, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, OPTIONS: JSON.stringify(options) },
+  });
   const exited = once(child, 'exit');
   onTestFinished(async () => {
     child.stdin.end();
@@ -65,7 +73,11 @@ export function openDescriptors(): number {
 }
 
 /** A promise and what settles it. */
-export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
+export function deferred<T = void>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((onResolved, onRejected) => {
@@ -83,4 +95,24 @@ export async function rejection(promise: PromiseLike<unknown>): Promise<unknown>
     return error;
   }
   throw new Error('Expected a rejection, got a result');
+}
+
+/** Numbers from 0 to 1 that depend on the seed alone. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Runs `task` for 0 to `count` - 1, two at a time. */
+export async function twoAtATime(count: number, task: (i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const run = async (): Promise<void> => {
+    while (next < count) await task(next++);
+  };
+  await Promise.all([run(), run()]);
 }
