@@ -1,7 +1,7 @@
 /** What is measured: Spanwire's transports, and what one would use instead. */
 
 /** In the order of the report. */
-export const transportNames = ['memory', 'unix', 'tcp'] as const;
+export const transportNames = ['shm', 'memory', 'unix', 'tcp'] as const;
 export const peerNames = [
   'child-process-json',
   'child-process-advanced',

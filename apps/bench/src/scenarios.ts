@@ -1,17 +1,21 @@
 /** Everything that is measured. */
 import { isTransport, peerNames, transportNames, type LinkName, type TransportName } from './links.ts';
 import type { Case, Scenario } from './scenario.ts';
-import type { Style } from './workload.ts';
+import type { BurstStyle, Style } from './workload.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
 /** One net echo is enough where messages come one by one. */
 const unbatchedPeers = peerNames.filter((name) => name !== 'net-batched');
-const styles = ['promise', 'observable'] as const satisfies readonly Style[];
+const burstStyles = ['promise', 'observable'] as const satisfies readonly BurstStyle[];
+const styles = [...burstStyles, 'requestEach'] as const satisfies readonly Style[];
 
 export const scenarios: readonly Scenario[] = [
-  request('request-64', '64 B there and back, one at a time', 64, { unix: besideNet(1.1) }),
+  request('request-64', '64 B there and back, one at a time', 64, {
+    shm: { target: { ratioToFloor: { atMost: 2.6 }, ratioToBestPeer: { atLeast: 100 } } },
+    unix: besideNet(1.1),
+  }),
   request('request-1k', '1 KiB there and back, one at a time', KiB),
   request('request-64k', '64 KiB there and back, one at a time', 64 * KiB),
   pipelined(1),
@@ -21,8 +25,8 @@ export const scenarios: readonly Scenario[] = [
     name: 'burst-256',
     title: '256 requests of 64 B at once, then none until all are answered',
     cases: [
-      ...(['unix', 'tcp'] as const).flatMap((link) =>
-        styles.map((style): Case => ({
+      ...(['shm', 'unix', 'tcp'] as const).flatMap((link) =>
+        burstStyles.map((style): Case => ({
           link,
           variant: style,
           workload: { kind: 'burst', bytes: 64, depth: 256, style },
@@ -62,12 +66,13 @@ export const scenarios: readonly Scenario[] = [
     title: '64 B there and back every 10 ms, idle in between',
     // A hundred times as long as a request takes: still few samples.
     patience: 3,
-    cases: links('unix', ...unbatchedPeers).map((link): Case => ({
+    cases: links('shm', 'unix', ...unbatchedPeers).map((link): Case => ({
       link,
       variant: '',
       workload: { kind: 'request', bytes: 64, everyMs: 10 },
       figure: 'latency',
       floor: 'cold',
+      ...(link === 'shm' ? { target: { ratioToFloor: { atMost: 1.3 } } } : {}),
       fullOnly: !isTransport(link) && link !== 'net',
     })),
   },
@@ -86,7 +91,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'fairness',
     title: '64 B there and back while 8 other clients keep the server’s windows full of slow requests: its p99',
-    cases: links('unix').flatMap((link) =>
+    cases: links('shm', 'unix').flatMap((link) =>
       [0, 8].map((slow): Case => ({
         link,
         variant: slow === 0 ? 'alone' : 'with the slow ones',
@@ -101,7 +106,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'operators',
     title: 'Requests per second through `requests$.pipe(map(handler))`, against a bare callback; 256 at a time',
-    cases: links('unix').flatMap((link): Case[] =>
+    cases: links('shm', 'unix').flatMap((link): Case[] =>
       (['map', 'callback'] as const).map((server) => ({
         link,
         variant: server,
@@ -145,7 +150,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'idle',
     title: 'CPU time of a connected client and server with nothing to do',
     patience: 2,
-    cases: links('unix', 'net').map((link): Case => ({
+    cases: links('shm', 'unix', 'net').map((link): Case => ({
       link,
       variant: '',
       workload: isTransport(link) ? { kind: 'idle', bytes: 64 } : { kind: 'request', bytes: 64 },
@@ -157,7 +162,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'memory',
     title: 'What each connected client costs the server',
-    cases: (['unix', 'tcp'] as const).map((link): Case => ({
+    cases: (['shm', 'unix', 'tcp'] as const).map((link): Case => ({
       link,
       variant: '',
       workload: { kind: 'memory', clients: 32 },
@@ -207,7 +212,8 @@ function pipelined(depth: number): Scenario {
           variant: style,
           workload: { ...workload, style },
           ...common,
-          fullOnly: depth !== 256 || link === 'tcp' || (link === 'memory' && style === 'observable'),
+          ...(depth === 256 ? pipelinedTarget(link, style) : {}),
+          fullOnly: depth !== 256 || (link !== 'shm' && (link !== 'unix' || style !== 'promise')),
         })),
       ),
       ...unbatchedPeers.map((link): Case => ({
@@ -219,6 +225,12 @@ function pipelined(depth: number): Scenario {
       })),
     ],
   };
+}
+
+/** One processor to each side: a request may take as long as half a round trip of the floor, a promise more. */
+function pipelinedTarget(link: LinkName, style: Style): Pick<Case, 'target'> {
+  if (link !== 'shm' || style === 'observable') return {};
+  return { target: { ratioToFloor: { atLeast: style === 'promise' ? 0.8 : 2 } } };
 }
 
 function large(name: string, title: string, bytes: number, ringBytes: number): Scenario {
@@ -236,7 +248,7 @@ function large(name: string, title: string, bytes: number, ringBytes: number): S
         workload,
         figure: 'rate',
         floor: 'memcpy',
-        fullOnly: true,
+        ...(link === 'shm' && bytes === MiB ? { target: { ratioToFloor: { atLeast: 0.9 } } } : { fullOnly: true }),
       })),
   };
 }
@@ -257,7 +269,7 @@ function openLoop(perSecond: number): Scenario {
 }
 
 function clientCounts(active: 'one' | 'all'): Case[] {
-  return (['unix'] as const).flatMap((link) =>
+  return (['shm', 'unix'] as const).flatMap((link) =>
     [1, 3, 64, 512].map((clients): Case => ({
       link,
       variant: String(clients),

@@ -1,8 +1,10 @@
 /** What a client does, and what the server has to be for it. Plain data: it crosses processes as JSON. */
 import type { LinkName } from './links.ts';
 
-/** How the program on the client (or, for `operators`, on the server) is written. */
-export type Style = 'promise' | 'observable';
+/** How the program on the client is written: an `await` each, a subscription each, or one pipeline for all. */
+export type Style = 'promise' | 'observable' | 'requestEach';
+/** A pipeline has no bursts. */
+export type BurstStyle = Exclude<Style, 'requestEach'>;
 
 export type Workload =
   /** One request at a time. With `everyMs` the link is idle in between. */
@@ -16,7 +18,7 @@ export type Workload =
       readonly server?: 'map' | 'callback';
     }
   /** `depth` requests at once, then none until all are answered. */
-  | { readonly kind: 'burst'; readonly bytes: number; readonly depth: number; readonly style: Style }
+  | { readonly kind: 'burst'; readonly bytes: number; readonly depth: number; readonly style: BurstStyle }
   /** Messages without answers, as fast as the server takes them. */
   | { readonly kind: 'one-way'; readonly bytes: number }
   /** Large requests that the server reads in place and answers with nothing; `ringBytes` is the ring or window. */

@@ -25,6 +25,7 @@ test('every transport and every peer has a record of what was asked for', () => 
     .filter(({ scenario }) => scenario === 'request-64')
     .map(({ transport, peer }) => transport ?? peer);
   expect(names).toEqual([
+    'shm',
     'memory',
     'unix',
     'tcp',
@@ -64,11 +65,15 @@ test('a target comes with its figure and a verdict', () => {
   const unix = result.records.find(({ scenario, transport }) => scenario === 'request-64' && transport === 'unix');
   expect(unix?.target).toEqual({ ratioToReference: { atMost: 1.1 } });
   expect(unix?.met).toBe((unix?.ratioToReference ?? Number.NaN) <= 1.1);
+  const shm = result.records.find(({ scenario, transport }) => scenario === 'request-64' && transport === 'shm');
+  expect(shm?.target).toEqual({ ratioToFloor: { atMost: 2.6 }, ratioToBestPeer: { atLeast: 100 } });
+  const [toFloor, toBestPeer] = [shm?.ratioToFloor ?? Number.NaN, shm?.ratioToBestPeer ?? Number.NaN];
+  expect(shm?.met).toBe(toFloor <= 2.6 && toBestPeer >= 100);
 });
 
 test('each more client is seen in the memory of the server', () => {
   const grown = result.records.filter(({ scenario }) => scenario === 'memory');
-  expect(grown.map(({ transport }) => transport)).toEqual(['unix', 'tcp']);
+  expect(grown.map(({ transport }) => transport)).toEqual(['shm', 'unix', 'tcp']);
   for (const { bytesPerClient } of grown) expect(bytesPerClient).not.toBeNull();
 });
 

@@ -22,7 +22,7 @@ test('a transport that cannot be measured is a failure, and the others are measu
   expect(stdout).toContain('FAILED cancel: unix');
   expect(stderr).toMatch(/cancel: tcp: .*a-package-that-is-not-installed/);
   const { records, failed, skipped } = JSON.parse(readFileSync(json, 'utf8')) as BenchResult;
-  expect(records.map(({ transport }) => transport)).toEqual(['memory']);
+  expect(records.map(({ transport }) => transport)).toEqual(['shm', 'memory']);
   expect(failed).toEqual([
     { scenario: 'cancel', transport: 'unix', peer: null },
     { scenario: 'cancel', transport: 'tcp', peer: null },

@@ -11,6 +11,7 @@ import type { Measured } from './control.ts';
 import { startCrowd, type Crowd } from './crowd-process.ts';
 import { Meter } from './meter.ts';
 import { openLoop } from './open-loop.ts';
+import { bursts, windowed } from './pipelines.ts';
 import { residentBytes } from './resident-bytes.ts';
 import { CANCEL_ME, FILL, SYNC, TELL_ME } from './request-codes.ts';
 import type { Samples } from './samples.ts';
@@ -123,79 +124,6 @@ function measure(
     default:
       return Promise.resolve({ latency: null, perSecond: null, bytesPerClient: null });
   }
-}
-
-/** As many under way as `depth` says, at any time. */
-async function windowed(
-  client: IpcClient,
-  message: Uint8Array,
-  { depth, style }: { readonly depth: number; readonly style?: 'promise' | 'observable' },
-  meter: Meter,
-): Promise<Measured> {
-  if (style !== 'observable') {
-    const loop = async (): Promise<void> => {
-      while (meter.open) {
-        meter.sent();
-        await client.request(message);
-        meter.received();
-      }
-    };
-    await Promise.all(Array.from({ length: depth }, loop));
-    return meter.finish();
-  }
-  const call$ = client.request$(message);
-  return new Promise((resolve, reject) => {
-    const send = (): void => {
-      meter.sent();
-      call$.subscribe(observer);
-    };
-    const observer = {
-      error: reject,
-      complete() {
-        meter.received();
-        if (meter.open) send();
-        else if (meter.underWay === 0) resolve(meter.finish());
-      },
-    };
-    for (let i = 0; i < depth; i++) send();
-  });
-}
-
-/** As many at once as `depth` says, then none until all are answered. */
-async function bursts(
-  client: IpcClient,
-  message: Uint8Array,
-  { depth, style }: { readonly depth: number; readonly style: 'promise' | 'observable' },
-  meter: Meter,
-): Promise<Measured> {
-  if (style === 'promise') {
-    const call = async (): Promise<void> => {
-      meter.sent();
-      await client.request(message);
-      meter.received();
-    };
-    while (meter.open) await Promise.all(Array.from({ length: depth }, call));
-    return meter.finish();
-  }
-  const call$ = client.request$(message);
-  return new Promise((resolve, reject) => {
-    const send = (): void => {
-      for (let i = 0; i < depth; i++) {
-        meter.sent();
-        call$.subscribe(observer);
-      }
-    };
-    const observer = {
-      error: reject,
-      complete() {
-        meter.received();
-        if (meter.underWay > 0) return;
-        if (meter.open) send();
-        else resolve(meter.finish());
-      },
-    };
-    send();
-  });
 }
 
 async function oneWayBatch(client: IpcClient, message: Uint8Array): Promise<void> {

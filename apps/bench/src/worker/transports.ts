@@ -24,6 +24,7 @@ export interface Addressed {
 }
 
 const loaders: Record<TransportName, () => Promise<Transport>> = {
+  shm,
   memory: () => Promise.resolve(memory),
   unix: () => sockets((place) => `unix:${join(place, 'spanwire.sock')}`),
   tcp: () => sockets(() => 'tcp:127.0.0.1:0'),
@@ -41,6 +42,19 @@ const memory: Transport = {
   }),
   createClient: (address, ringBytes, options) => createMemoryClient(address, withWindows(ringBytes, options)),
 };
+
+async function shm(): Promise<Transport> {
+  const { createShmClient, createShmServer } = await import('@spanwire/ipc-shm-native');
+  return {
+    crossesProcesses: true,
+    createServer(place, ringBytes, options) {
+      const address = `shm:${join(place, 'spanwire-shm.sock')}`;
+      const rings = { requestRingBytes: ringBytes, responseRingBytes: ringBytes };
+      return { server: createShmServer(address, { ...options, ...rings }), address: () => address };
+    },
+    createClient: (address, _ringBytes, options) => createShmClient(address, options),
+  };
+}
 
 async function sockets(addressIn: (place: string) => string): Promise<Transport> {
   const { createSocketClient, createSocketServer } = await import('@spanwire/ipc-socket');
