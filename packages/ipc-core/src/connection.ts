@@ -113,7 +113,8 @@ export class Connection {
   trySend(call: Call): boolean {
     if (!this.lane.idle) return false;
     call.connection = this;
-    if (call.kind !== KIND_ONE_WAY) this.#register(call);
+    if (call.kind === KIND_ONE_WAY) call.id = 0;
+    else this.#register(call);
     if (this.lane.trySend(call.kind, call.id, call.payload)) {
       call.sent();
       return true;
