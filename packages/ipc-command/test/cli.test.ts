@@ -8,9 +8,10 @@ import { describe, expect, it } from 'vitest';
 import { formatValue, parseValue } from '../src/cli/json-text.ts';
 import { run as runProgram } from '../src/cli/program.ts';
 import { startFixture } from './support/fixture.ts';
-import { socketPath } from './support/place.ts';
+import { addressOn, socketPath } from './support/place.ts';
 
 const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const withoutShm = new URL('fixtures/without-shm.mjs', import.meta.url).href;
 
 /** Runs the program inside this process: a start of Node costs more than all it does. */
 async function run(parameters: readonly string[], { people = false } = {}) {
@@ -24,8 +25,9 @@ async function run(parameters: readonly string[], { people = false } = {}) {
 }
 
 /** Runs it as a shell would. */
-async function shell(parameters: readonly string[], input = '') {
-  const child = spawn(process.execPath, [program, ...parameters], { stdio: 'pipe' });
+async function shell(parameters: readonly string[], { input = '', nodeOptions = '' } = {}) {
+  const env = { ...process.env, NODE_OPTIONS: nodeOptions };
+  const child = spawn(process.execPath, [program, ...parameters], { stdio: 'pipe', env });
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
@@ -50,6 +52,7 @@ describe('spanwire-command', () => {
       'lie\tcall\t',
       'push\tcall\t',
       'ticks\tstream\tCounts',
+      'tocks\tstream\t',
       '',
     ]);
   });
@@ -98,7 +101,7 @@ describe('spanwire-command', () => {
   it('calls a command and prints its answer on one line, or nothing where there is nothing', async () => {
     const address = await setUp();
     expect(await run([address, 'call', 'add', '{"a": 5, "b": 3}'])).toEqual({ out: '{"sum":8}\n', err: '', code: 0 });
-    expect(await shell([address, 'call', 'add', '-'], '{"a": 1, "b": 1}')).toMatchObject({
+    expect(await shell([address, 'call', 'add', '-'], { input: '{"a": 1, "b": 1}' })).toMatchObject({
       out: '{"sum":2}\n',
       code: 0,
     });
@@ -189,9 +192,18 @@ describe('spanwire-command', () => {
     expect(await run([])).toMatchObject({ out: '', code: 2 });
   });
 
+  it.runIf(process.platform === 'linux')('talks to a server over shared memory', async () => {
+    const address = addressOn('shm');
+    const server = await startFixture('server', address);
+    void server.ask('serve');
+    expect(await shell([address, 'call', 'add', '{"a":5,"b":3}'])).toEqual({ out: '{"sum":8}\n', err: '', code: 0 });
+    expect((await shell([address, 'watch', 'ticks', '{"count":3}'])).out).toBe('0\n1\n2\n');
+  });
+
   it('says which package a shared-memory address lacks, where it is not installed', async () => {
-    const { out, err, code } = await run(['shm:nobody', 'list', '--timeout', '1000']);
+    const { out, err, code } = await shell([addressOn('shm'), 'list'], { nodeOptions: `--import=${withoutShm}` });
     expect({ out, code }).toEqual({ out: '', code: 3 });
-    expect(err).toMatch(/ERR_IPC_(NATIVE_UNAVAILABLE|PEER_GONE)/);
+    expect(err).toContain('ERR_IPC_NATIVE_UNAVAILABLE');
+    expect(err).toContain('need the package @spanwire/ipc-shm-native');
   });
 });

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { socketPath } from './support/place.ts';
+import { addressOn, transports } from './support/place.ts';
 
 function start(name: string, ...parameters: string[]) {
   const path = fileURLToPath(new URL(`../examples/${name}.mjs`, import.meta.url));
@@ -19,9 +19,9 @@ async function outputOf(child: ChildProcess & { stdout: NodeJS.ReadableStream })
   return out;
 }
 
-describe('the stack example', () => {
+describe.each(transports)('the stack example over %s', (transport) => {
   it('prints, adds and pushes as its original does, once per poll', async () => {
-    const address = socketPath();
+    const address = addressOn(transport);
     const server = start('stack', 'server', '--address', address, '--every', '10');
     const lines = createInterface(server.stdout)[Symbol.asyncIterator]();
     const nextLine = async () => (await lines.next()).value as unknown;
@@ -43,9 +43,9 @@ describe('the stack example', () => {
   });
 });
 
-describe('the game loop example', () => {
+describe.each(transports)('the game loop example over %s', (transport) => {
   it('plays all its frames alone and with visitors, and lets in commands only then', async () => {
-    const game = start('game-loop', '--address', socketPath(), '--frames', '30', '--json');
+    const game = start('game-loop', '--address', addressOn(transport), '--frames', '30', '--json');
     const { frames, alone, visited } = JSON.parse(await outputOf(game));
     expect(frames).toBe(30);
     expect(alone.handled).toBe(0);

@@ -9,12 +9,12 @@ import {
   unchecked,
 } from '@spanwire/ipc-command';
 import { createMemoryClient, createMemoryServer, IpcError, RemoteError, ShutdownRequested } from '@spanwire/ipc-core';
-import { Subject } from 'rxjs';
+import { lastValueFrom, Subject, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { commands } from './fixtures/commands.mjs';
 import { startFixture } from './support/fixture.ts';
-import { socketPath } from './support/place.ts';
+import { addressOn, transports } from './support/place.ts';
 import { until } from './support/until.ts';
 
 const small = defineCommands({
@@ -269,9 +269,9 @@ describe('a lazy server', () => {
   });
 });
 
-describe('a lazy server in another process', () => {
+describe.each(transports)('a lazy server in another process, over %s', (transport) => {
   it('answers what lies in its socket when it looks, in one call', async () => {
-    const address = socketPath();
+    const address = addressOn(transport);
     const server = await startFixture('server', address);
     await using client = createCommandClient(commands, address);
     await client.connect();
@@ -295,7 +295,7 @@ describe('a lazy server in another process', () => {
   });
 
   it('refuses a second server on its address, and leaves no file behind', async () => {
-    const address = socketPath();
+    const address = addressOn(transport);
     const handlers = { add: () => 1, push: () => 1 };
     const server = await createCommandServer(small, handlers, { address });
     await expect(createCommandServer(small, handlers, { address })).rejects.toMatchObject({
@@ -304,5 +304,36 @@ describe('a lazy server in another process', () => {
     await server.close();
     const again = await createCommandServer(small, handlers, { address });
     await again.close();
+  });
+});
+
+describe.runIf(process.platform === 'linux')('a synchronous loop over shared memory', () => {
+  it('lets clients in and answers them, with no turn of the event loop from first to last', async () => {
+    const address = addressOn('shm');
+    const calls = 200;
+    const server = await startFixture('server', address);
+    const looped = server.ask<{ handled: number; turns: number }>(`loopSync ${calls}`);
+    expect(await server.message()).toBe('looping');
+    await using first = createCommandClient(commands, address);
+    await using second = createCommandClient(commands, address);
+    const all: number[] = [];
+    const call = async (client: typeof first): Promise<void> => {
+      for (let i = 0; i < calls / 2; i++) all.push(await client.push({ x: i }));
+    };
+    await Promise.all([call(first), call(second)]);
+    expect(all.sort((a, b) => a - b)).toEqual(Array.from({ length: calls }, (_, i) => i + 1));
+    expect(await looped).toEqual({ handled: calls, turns: 0 });
+  });
+
+  it('sends the items of streams from within', async () => {
+    const address = addressOn('shm');
+    const server = await startFixture('server', address);
+    const looped = server.ask<{ handled: number; turns: number }>('loopSync 2');
+    expect(await server.message()).toBe('looping');
+    await using client = createCommandClient(commands, address);
+    const items = await lastValueFrom(client.tocks({ count: 1000 }).pipe(toArray()));
+    expect(items).toEqual(Array.from({ length: 1000 }, (_, i) => i));
+    expect(await client.push({ x: 1 })).toBe(1);
+    expect(await looped).toEqual({ handled: 2, turns: 0 });
   });
 });

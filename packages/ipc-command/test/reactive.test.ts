@@ -9,9 +9,11 @@ import {
   type CommandCall,
 } from '@spanwire/ipc-command';
 import { createMemoryClient, createMemoryServer } from '@spanwire/ipc-core';
-import { bufferCount, filter, interval, lastValueFrom, map, take, toArray } from 'rxjs';
+import { createShmClient, createShmServer } from '@spanwire/ipc-shm-native';
+import { bufferCount, filter, interval, lastValueFrom, map, range, take, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
+import { addressOn } from './support/place.ts';
 
 const commands = defineCommands({
   add: command({ request: z.object({ a: z.number(), b: z.number() }), response: z.number() }),
@@ -216,5 +218,25 @@ describe('commands$', () => {
     await Promise.resolve();
     await server.close();
     expect(await ended).toEqual([]);
+  });
+});
+
+describe.runIf(process.platform === 'linux')('commands$ of a server over shared memory', () => {
+  it('serves calls and streams as over any other', async () => {
+    const address = addressOn('shm');
+    const server = createShmServer(address);
+    const { push, count } = commands$(server, commands);
+    push.pipe(bufferCount(2)).subscribe((calls) => {
+      for (const { payload, respond } of calls) respond(payload * 10);
+    });
+    count.subscribe(({ payload, respond }) => respond(range(payload)));
+    await server.listen();
+    const client = commandClient(commands, createShmClient(address, { hello: commands.hello }));
+    onTestFinished(async () => {
+      await client.close();
+      await server.close();
+    });
+    expect(await Promise.all([client.push(1), client.push(2)])).toEqual([10, 20]);
+    expect(await lastValueFrom(client.count(3).pipe(toArray()))).toEqual([0, 1, 2]);
   });
 });

@@ -3,18 +3,18 @@ import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { commands } from './fixtures/commands.mjs';
 import { startFixture } from './support/fixture.ts';
-import { socketPath } from './support/place.ts';
+import { addressOn, transports } from './support/place.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 /** What the msgpack around the bytes takes. */
 const AROUND = 12;
 
-describe('messages between processes', () => {
+describe.each(transports)('messages between processes over %s', (transport) => {
   it.each([1, 2, 1000, 1023, 1024, 1025, 64 * KiB, 256 * KiB - AROUND, 256 * KiB, MiB, 5 * MiB + 1, 32 * MiB])(
     'of %i bytes come back whole',
     async (bytes) => {
-      const address = socketPath();
+      const address = addressOn(transport);
       const server = await startFixture('server', address);
       void server.ask('serve');
       await using client = createCommandClient(commands, address);
@@ -26,7 +26,7 @@ describe('messages between processes', () => {
   );
 
   it('that are larger than a side takes reject that call alone', async () => {
-    const address = socketPath();
+    const address = addressOn(transport);
     const server = await startFixture('server', address);
     void server.ask('serve');
     await using client = createCommandClient(commands, address, { maxMessageBytes: MiB });
