@@ -1,0 +1,219 @@
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { promisify } from 'node:util';
+import type { IpcClient, ServerStats } from '@spanwire/ipc-core';
+import { expect, onTestFinished, test } from 'vitest';
+import { createShmClient } from '../src/index.ts';
+import { randomOf } from './fixtures/random.mjs';
+import { start, type Child } from './support/children.ts';
+import { eventually } from './support/eventually.ts';
+import { builtPeer, clientHello } from './support/peers.ts';
+import { makeDirectory } from './support/place.ts';
+import { holdingsOf } from './support/process.ts';
+import { scale, seedOf } from './support/scale.ts';
+
+const KILLS = scale('SPANWIRE_KILLS', 520);
+/** Of all that are killed: forked clients without a runtime, clients in Node, servers in Node. */
+const FORKED = Math.floor(KILLS * 0.8);
+const CLIENTS = Math.floor(KILLS * 0.1);
+const SERVERS = KILLS - FORKED - CLIENTS;
+const timeout = 120_000 + KILLS * 500;
+
+/** No timer may stand in for the news of a death. */
+const NO_TIMERS = { stalledClient: { afterMs: 2 ** 31 - 1 }, graceMs: 2 ** 31 - 1, handshakeTimeoutMs: 2 ** 31 - 1 };
+
+interface State {
+  readonly stats: ServerStats;
+  readonly came: ReadonlyArray<{ pid: number; clientId: number }>;
+  readonly left: ReadonlyArray<{ pid: number; clientId: number; reason: string; code: string; atMs: number }>;
+}
+
+async function stateOf(server: Child): Promise<State> {
+  server.send('state');
+  return server.next<State>();
+}
+
+/** What connections leave when they leave something: mapped memory, and what is polled for them. */
+function pollersOf(pid: number): readonly [mappings: number, pollers: number | undefined] {
+  const { mappings, descriptors } = holdingsOf(pid);
+  return [mappings, descriptors['anon_inode']];
+}
+
+const nowMs = (): number => performance.timeOrigin + performance.now();
+
+/** Asks without pause, and checks each answer, until it is told to stop; then says how many came. */
+function converse(client: IpcClient, seed: number): () => Promise<number> {
+  const random = randomOf(seed);
+  let going = true;
+  const talk = async (): Promise<number> => {
+    let count = 0;
+    for (; going; count++) {
+      const message = new Uint8Array(random(3000)).fill(count % 100);
+      const answer = await client.request(message);
+      if (Buffer.compare(answer, message) !== 0) throw new Error(`Expected answer ${count} to be the request`);
+    }
+    return count;
+  };
+  const talking = Promise.all([talk(), talk(), talk()]);
+  talking.catch(() => undefined);
+  return async () => {
+    going = false;
+    return (await talking).reduce((sum, count) => sum + count);
+  };
+}
+
+/** Kills Node clients, a few at a time, each some milliseconds after it started or connected. Resolves with the pid and time of those that had connected. */
+async function killClients(count: number, address: string, seed: number): Promise<Map<number, number>> {
+  const random = randomOf(seed);
+  const died = new Map<number, number>();
+  const one = async (own: number): Promise<void> => {
+    const victim = start('victim.mjs', { address, seed: own });
+    const whileStarting = random(5) === 0;
+    if (!whileStarting) expect(await victim.next()).toBe('connected');
+    await new Promise((resolve) => setTimeout(resolve, random(whileStarting ? 250 : 30)));
+    if (!whileStarting) died.set(victim.pid, nowMs());
+    expect(await victim.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+  };
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) await one(seed + next++);
+  };
+  await Promise.all([lane(), lane(), lane()]);
+  return died;
+}
+
+test(
+  'clients that are killed at random moments are missed at once and leave nothing, and others notice nothing',
+  { timeout },
+  async () => {
+    const seed = seedOf('killed clients');
+    const directory = makeDirectory();
+    const address = `shm:${directory}/s`;
+    const server = start('server.mjs', { address, server: NO_TIMERS });
+    expect(await server.next()).toBe('listening');
+    const steady = createShmClient(address);
+    onTestFinished(() => steady.close());
+    await steady.connect();
+    const before = holdingsOf(server.pid);
+    const stop = converse(steady, seed);
+
+    const forked = promisify(execFile)(await builtPeer('mortal'), [
+      `${directory}/s`,
+      clientHello,
+      `${seed}`,
+      `${FORKED}`,
+      '4',
+    ]);
+    const [{ stdout }, died] = await Promise.all([forked, killClients(CLIENTS, address, seed)]);
+    const { killed, ready, steps } = JSON.parse(stdout) as { killed: number; ready: number; steps: number };
+    expect(killed).toBe(FORKED);
+
+    // Everybody who came has left, but one.
+    let { stats, came, left } = await stateOf(server);
+    while (stats.clients > 1) {
+      const more = await stateOf(server);
+      stats = more.stats;
+      came = [...came, ...more.came];
+      left = [...left, ...more.left];
+    }
+    expect(stats.clients).toBe(1);
+    expect(left.filter(({ reason, code }) => reason !== 'gone' || code !== 'ERR_IPC_PEER_GONE')).toEqual([]);
+    expect(left.length).toBe(came.length - 1);
+    expect(left.length).toBeGreaterThanOrEqual(ready + died.size);
+    expect(died.size).toBeGreaterThan(CLIENTS / 2);
+    expect(ready).toBeGreaterThan(FORKED / 2);
+    const gone = new Map(left.map(({ pid, atMs }) => [pid, atMs]));
+    const delays = [...died].map(([pid, atMs]) => (gone.get(pid) ?? Number.NaN) - atMs).sort((a, b) => a - b);
+    expect(delays).not.toContain(Number.NaN);
+    const answers = await stop();
+    expect(answers).toBeGreaterThan(KILLS);
+    expect(holdingsOf(server.pid)).toEqual(before);
+    expect(readdirSync(directory)).toEqual(['s']);
+    process.stderr.write(
+      `killed clients: ${killed} forked (${ready} after their handshake, ${steps} steps), ${CLIENTS} in Node (${died.size} connected, ` +
+        `missed after ${delays[delays.length >> 1]?.toFixed(1)} ms, at most ${delays.at(-1)?.toFixed(1)}); ${answers} answers beside\n`,
+    );
+  },
+);
+
+test(
+  'servers that are killed at random moments are missed at once, and their successors start over what they left',
+  { timeout },
+  async () => {
+    const seed = seedOf('killed servers');
+    const random = randomOf(seed);
+    const directory = makeDirectory();
+    const address = `shm:${directory}/s`;
+    const standBy = (): Child => start('server.mjs', { address, standby: true, server: NO_TIMERS });
+    // Some wait in the wings: starting one takes longer than its part of this test.
+    const wings = [standBy(), standBy(), standBy()];
+    const loyal = createShmClient(address, { reconnect: { delaysMs: [1, 2, 4] } });
+    onTestFinished(() => loyal.close());
+    let loyalAnswers = 0;
+    let begun = false;
+    const before = pollersOf(process.pid);
+    const loyalCalls: Array<Promise<unknown>> = [];
+    const counts = { killed: 0, whileStarting: 0, answers: 0, failed: 0 };
+
+    while (counts.killed < SERVERS) {
+      const server = wings.shift() ?? standBy();
+      if (counts.killed + wings.length < SERVERS) wings.push(standBy());
+      expect(await server.next()).toBe('standing by');
+      server.send('go');
+      if (begun && random(4) === 0) {
+        // In the middle of claiming the address, before or after.
+        await new Promise((resolve) => setTimeout(resolve, random(4)));
+        expect(await server.kill()).toEqual({ code: null, signal: 'SIGKILL' });
+        counts.killed++;
+        counts.whileStarting++;
+        continue;
+      }
+      expect(await server.next()).toBe('listening');
+      // Whatever the last one left: its socket, or the place where it was about to make one.
+      expect(readdirSync(directory)).toEqual(['s']);
+      const client = createShmClient(address);
+      await client.connect();
+      if (!begun) await loyal.connect();
+      begun = true;
+      // It finds every server there is. What it had sent when one died fails, and what it had not sent waits for the next.
+      loyalCalls.push(
+        loyal.request(new Uint8Array(100)).then(
+          () => loyalAnswers++,
+          (error: unknown) => expect(error).toMatchObject({ code: 'ERR_IPC_PEER_GONE' }),
+        ),
+      );
+      let going = true;
+      const talk = async (size: number): Promise<void> => {
+        try {
+          for (; going; counts.answers++) await client.request(new Uint8Array(size));
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+          counts.failed++;
+        }
+      };
+      const talks = Promise.all([talk(100), talk(100), talk(1500), talk(500_000)]);
+      await new Promise((resolve) => setTimeout(resolve, random(25)));
+      const ended = server.kill();
+      // All of them fail, although no one told the client to stop.
+      await talks;
+      going = false;
+      expect(await ended).toEqual({ code: null, signal: 'SIGKILL' });
+      counts.killed++;
+      await client.close();
+    }
+    expect(counts.failed).toBe(4 * (counts.killed - counts.whileStarting));
+    expect(readdirSync(directory)).toEqual(['s']);
+
+    const last = standBy();
+    expect(await last.next()).toBe('standing by');
+    last.send('go');
+    expect(await last.next()).toBe('listening');
+    await loyal.request(new Uint8Array(1));
+    await Promise.all(loyalCalls);
+    expect(loyalAnswers).toBeGreaterThan(0);
+    await loyal.close();
+    expect(readdirSync(directory)).toEqual(['s']);
+    await eventually(() => pollersOf(process.pid), before);
+    process.stderr.write(`killed servers: ${JSON.stringify({ ...counts, loyalAnswers })}\n`);
+  },
+);
