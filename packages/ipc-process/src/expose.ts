@@ -60,18 +60,32 @@ function exposeIn(value: unknown, scope: ExposeScope, known: WeakMap<object, obj
     return facade;
   }
   if (isObservable(value)) return new OutgoingStream(value, scope.overflow);
-  if (Array.isArray(value)) {
-    const items = value.map((item: unknown) => exposeIn(item, scope, known));
-    return items.every((item, i) => item === value[i]) ? value : items;
-  }
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Object.prototype) {
-    const properties = Object.entries(value).map(([key, item]) => [key, exposeIn(item, scope, known)] as const);
-    return properties.every(([key, item]) => item === Reflect.get(value, key)) ? value : Object.fromEntries(properties);
+  if (Array.isArray(value) || prototype === Object.prototype) {
+    return exposeMembers(value as Record<string, unknown>, scope, known);
   }
   // capnweb has its own way with web streams.
   const isStream = prototype !== ReadableStream.prototype && isAsyncIterable(value);
   return isStream ? new OutgoingStream(value, scope.overflow) : value;
+}
+
+/** The list or plain object itself, or a copy when something in it had to be replaced. */
+function exposeMembers(
+  value: Record<string, unknown>,
+  scope: ExposeScope,
+  known: WeakMap<object, object>,
+): Record<string, unknown> {
+  let copy: Record<string, unknown> | undefined;
+  for (const key of Object.keys(value)) {
+    const member = value[key];
+    // Most members are nothing to look into, and lists can be long.
+    if (typeof member !== 'object' && typeof member !== 'function') continue;
+    const exposed = exposeIn(member, scope, known);
+    if (exposed === member) continue;
+    copy ??= (Array.isArray(value) ? [...(value as unknown[])] : { ...value }) as Record<string, unknown>;
+    copy[key] = exposed;
+  }
+  return copy ?? value;
 }
 
 /** The facade of a value that is served to many and disposed by none of them. */

@@ -29,6 +29,11 @@ async function connectRaw(address: string): Promise<Socket> {
   return socket;
 }
 
+/** Unlike `once`, it takes a reset of the connection for what it is: one way of closing it. */
+function happens(socket: Socket, event: string): Promise<void> {
+  return new Promise((resolve) => socket.once(event, () => resolve()));
+}
+
 function frame(payload: Uint8Array, kind = KIND_ONE_WAY, id = 0, flags = 0): Buffer {
   const header = Buffer.alloc(8);
   header.writeUInt32LE(packLength(payload.byteLength, flags), 0);
@@ -68,7 +73,7 @@ test('whoever breaks the rules is disconnected, and the others notice nothing', 
   const service = (await testIpc({ dataDir }).connectAddress<Service>('unix'))!;
   for (const [crime, bytes] of crimes) {
     const socket = await connectRaw(address);
-    const ended = once(socket.resume(), 'close');
+    const ended = happens(socket.resume(), 'close');
     socket.write(bytes);
     await ended;
     expect([crime, await service.add(1, 1)]).toEqual([crime, 2]);
@@ -94,7 +99,7 @@ test('a peer that calls and takes no answers is disconnected before they fill th
       );
     }
     socket.write(Buffer.concat(batch));
-    if (socket.writableNeedDrain) await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+    if (socket.writableNeedDrain) await Promise.race([happens(socket, 'drain'), happens(socket, 'close')]);
     else await new Promise((resolve) => setImmediate(resolve));
   }
   // The first megabyte is queued, the next one is of answers that only say so; then it is enough.

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { RpcTarget } from '@spanwire/ipc-process';
+import type { Service } from './fixtures/service.mjs';
 import { fixture, rejection, testIpc } from './support.ts';
 
 class Nothing extends RpcTarget {}
@@ -41,6 +42,13 @@ test('a descriptor that is no socket is an error', () => {
 
 test('there has to be an init to serve', async () => {
   expect(await rejection(testIpc().startSpawnedProcess(['node', 'script', '-ipcfd', '3']))).toBeInstanceOf(TypeError);
+});
+
+test('a process that ends while it serves has failed, unless it says otherwise', async () => {
+  const ipc = testIpc();
+  const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'));
+  expect(await rejection(service.leave())).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+  expect(await ipc.processOf(service).exited).toMatchObject({ code: 1, signal: null });
 });
 
 interface Family {
