@@ -5,6 +5,7 @@ import { copyOf } from './bytes.ts';
 import type { Channel, Frame } from './channel.ts';
 import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
 import { DataLane, limitOfPeer, type LaneEntry } from './data-lane.ts';
+import { EarlyCancels } from './early-cancels.ts';
 import { decodeFailure, encodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError, ShutdownRequested } from './errors.ts';
 import {
@@ -106,7 +107,7 @@ export class ServerClient {
   #assembledBytes = 0;
   /** Answers that wait in the lane, so that a cancel can still take them out. */
   readonly #queuedAnswers = new Map<number, AnswerEntry>();
-  readonly #earlyCancels = new Set<number>();
+  readonly #earlyCancels = new EarlyCancels();
   #goaway = false;
   #gone: { readonly reason: DisconnectReason; readonly error: Error | undefined } | undefined;
   #left: AbortController | undefined;
@@ -295,7 +296,7 @@ export class ServerClient {
       case KIND_DUPLEX_REQUEST:
         if (this.#plain === undefined) {
           this.#checkFree(message.id);
-          if (this.#earlyCancels.delete(message.id)) {
+          if (this.#earlyCancels.take(message.id)) {
             message.release();
             this.#sendOwnError(message.id, cancelled());
             return;
@@ -341,7 +342,7 @@ export class ServerClient {
       this.#refuse(id);
       return false;
     }
-    if (isRequest && this.#earlyCancels.delete(id)) {
+    if (isRequest && this.#earlyCancels.take(id)) {
       this.#sendOwnError(id, cancelled());
       return false;
     }
@@ -378,7 +379,7 @@ export class ServerClient {
     const { id, flags } = frame;
     if ((flags & FLAG_IN_PLACE) !== 0) {
       // It acted when it came. What it cancelled has come to its end by now, or was never there.
-      this.#earlyCancels.delete(id);
+      this.#earlyCancels.pass(id);
       this.#assembler.interrupt(id);
       return;
     }
@@ -386,6 +387,16 @@ export class ServerClient {
     const collecting = this.#assembler.isCollectingRequest(id);
     if (overtaking) this.#assembler.discard(id);
     else this.#assembler.interrupt(id);
+    const acts = this.#cancelNow(id, collecting);
+    if (!overtaking) return;
+    this.#earlyCancels.add(id, !acts);
+    if (this.#earlyCancels.size > MAX_EARLY_CANCELS) {
+      throw new ProtocolError(`Expected at most ${MAX_EARLY_CANCELS} cancels ahead of their requests, got more`);
+    }
+  }
+
+  /** Ends what is there of `id`. False when there is nothing. */
+  #cancelNow(id: number, collecting: boolean): boolean {
     const queued = this.#inbox.cancel(id);
     const request = this.#byWire.get(id);
     if (request !== undefined) {
@@ -394,17 +405,11 @@ export class ServerClient {
       this.#sendOwnError(id, cancelled());
     } else {
       const answer = this.#queuedAnswers.get(id);
-      if (answer !== undefined) {
-        this.#takeBackAnswer(answer, cancelled());
-      } else if (collecting) {
-        this.#sendOwnError(id, cancelled());
-      } else if (overtaking) {
-        this.#earlyCancels.add(id);
-        if (this.#earlyCancels.size > MAX_EARLY_CANCELS) {
-          throw new ProtocolError(`Expected at most ${MAX_EARLY_CANCELS} cancels ahead of their requests, got more`);
-        }
-      }
+      if (answer !== undefined) this.#takeBackAnswer(answer, cancelled());
+      else if (collecting) this.#sendOwnError(id, cancelled());
+      else return false;
     }
+    return true;
   }
 
   #onCredit(frame: Frame): void {

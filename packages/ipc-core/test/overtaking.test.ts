@@ -57,6 +57,35 @@ test('a cancel whose request never comes is forgotten where it stood', () => {
   expect(channel.sent).toEqual([]);
 });
 
+test('each cancel is for a call of its own, also when several of one id are ahead of their places', () => {
+  const { server, client } = scriptedServer();
+  const seen: number[] = [];
+  const signals: AbortSignal[] = [];
+  server.requests$.subscribe((request) => {
+    seen.push(readU32(request.span));
+    signals.push(request.signal);
+  });
+  const channel = client();
+  // One for a call that had ended when it was sent, one for the next call of that id.
+  channel.deliver(early(5), early(5));
+  channel.deliver(inPlace(5), frame(KIND_REQUEST, 5, u32(1)), inPlace(5));
+  expect(seen).toEqual([]);
+  expect(codeOf(channel, 5)).toBe('ERR_IPC_CANCELLED');
+  // One for a call that runs, one for the next call of that id.
+  channel.deliver(frame(KIND_REQUEST, 6, u32(2)));
+  channel.deliver(early(6));
+  expect(signals[0]!.aborted).toBe(true);
+  channel.deliver(early(6));
+  channel.deliver(inPlace(6), frame(KIND_REQUEST, 6, u32(3)), inPlace(6));
+  expect(seen).toEqual([2]);
+  expect(channel.ofKind(KIND_ERROR, 6).length).toBe(2);
+  // And nothing of all that is left for a third.
+  channel.deliver(frame(KIND_REQUEST, 5, u32(4)), frame(KIND_REQUEST, 6, u32(5)));
+  expect(seen).toEqual([2, 4, 5]);
+  expect(signals.slice(1).every(({ aborted }) => !aborted)).toBe(true);
+  expect(channel.closedWith).toBeUndefined();
+});
+
 test('a cancel that overtook the rest of its request answers at once, and swallows the rest', () => {
   const { server, client } = scriptedServer();
   const seen: IpcRequest[] = [];
