@@ -30,7 +30,7 @@ function listenTo(signal: AbortSignal): Shared {
     tell: () => {
       listening.delete(signal);
       // Each may take itself or others back.
-      for (const onAbort of [...waiting]) if (waiting.delete(onAbort)) onAbort(signal.reason);
+      for (const onAbort of waiting) if (waiting.delete(onAbort)) onAbort(signal.reason);
     },
   };
   listening.set(signal, shared);

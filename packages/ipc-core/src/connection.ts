@@ -450,8 +450,9 @@ export class Connection {
     if (this.#whole.length > 1) return;
     for (let at = 0; at < this.#whole.length; at++) {
       const each = this.#whole[at] ?? id;
-      for (let next = this.#held.shift(each); next !== undefined; next = this.#held.shift(each))
+      for (let next = this.#held.shift(each); next !== undefined; next = this.#held.shift(each)) {
         this.#takeMessage(next);
+      }
     }
     this.#whole = [];
   }
