@@ -18,3 +18,8 @@ export type LinkName = TransportName | PeerName;
 export function isTransport(link: LinkName): link is TransportName {
   return (transportNames as readonly string[]).includes(link);
 }
+
+/** Why a link cannot be had on this system; everything else that is missing is a failure. */
+export function missingHere(link: LinkName): string | undefined {
+  return link === 'shm' && process.platform !== 'linux' ? 'shared memory is for Linux only' : undefined;
+}

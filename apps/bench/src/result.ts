@@ -16,6 +16,7 @@ export interface BenchResult {
   /** What was taken off each latency for reading the clock; the median of all clients. */
   readonly clockNs: number;
   readonly records: readonly BenchRecord[];
+  /** What cannot be had here: peers that are not installed, and shared memory off Linux. */
   readonly skipped: readonly { readonly scenario: string; readonly peer: string; readonly reason: string }[];
   /** What should have been measured and was not; the run's exit code is 1. */
   readonly failed: readonly {

@@ -2,6 +2,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const offLinux = new URL('fixtures/off-linux.mjs', import.meta.url).href;
 const withoutPackage = new URL('fixtures/without-package.mjs', import.meta.url).href;
 
 export interface Ended {
@@ -20,6 +21,11 @@ export function bench(parameters: readonly string[], environment: NodeJS.Process
 /** As if a package was not installed. */
 export function benchWithout(missing: string, parameters: readonly string[]): Ended {
   return bench(parameters, { NODE_OPTIONS: `--import=${withoutPackage}`, WITHOUT: missing });
+}
+
+/** As if this was another system than Linux. */
+export function benchOffLinux(parameters: readonly string[]): Ended {
+  return bench(parameters, { NODE_OPTIONS: `--import=${offLinux}` });
 }
 
 export function startBench(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): ChildProcess {

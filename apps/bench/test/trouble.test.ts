@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { BenchResult } from '../src/result.ts';
-import { benchWithout, startBench, TINY } from './run-bench.ts';
+import { benchOffLinux, benchWithout, startBench, TINY } from './run-bench.ts';
 
 test('a transport that cannot be measured is a failure, and the others are measured all the same', () => {
   const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
@@ -28,6 +28,14 @@ test('a transport that cannot be measured is a failure, and the others are measu
     { scenario: 'cancel', transport: 'tcp', peer: null },
   ]);
   expect(skipped).toEqual([]);
+});
+
+test('off Linux shared memory is skipped with its reason, which is no failure', () => {
+  const { status, stdout } = benchOffLinux([...TINY, '--scenario', 'cancel']);
+  expect(stdout).toContain('skipped shm: shared memory is for Linux only');
+  expect(stdout).toMatch(/Spanwire unix .*µs/);
+  expect(stdout).not.toMatch(/Spanwire shm|FAILED/);
+  expect(status).toBe(0);
 });
 
 test.runIf(process.platform === 'linux')('when it is killed in the middle, none of its processes is left', async () => {

@@ -1,12 +1,12 @@
 /** `node client.js JOB`: opens a link, and measures when the harness says so. Ends with the harness. */
-import { isTransport } from '../links.ts';
+import { isTransport, missingHere } from '../links.ts';
 import type { Job } from '../workload.ts';
 import { clockCostNs } from './clock.ts';
 import type { Order, Report } from './control.ts';
 import { openPeer } from './peer-subject.ts';
 import { Samples } from './samples.ts';
 import { openSpanwire } from './spanwire-subject.ts';
-import type { Subject } from './subject.ts';
+import type { Missing, Subject } from './subject.ts';
 
 const job = JSON.parse(process.argv[2] ?? '') as Job;
 process.on('disconnect', () => process.exit());
@@ -16,7 +16,7 @@ process.on('uncaughtException', fail);
 try {
   const clockNs = clockCostNs();
   const samples = new Samples(clockNs);
-  const subject = await (isTransport(job.link) ? openSpanwire(job, samples) : openPeer(job, samples));
+  const subject = await open(samples);
   if ('missing' in subject) {
     report({ type: 'skipped', reason: subject.missing });
   } else {
@@ -26,6 +26,12 @@ try {
   }
 } catch (error) {
   fail(error);
+}
+
+function open(samples: Samples): Promise<Subject | Missing> {
+  const missing = missingHere(job.link);
+  if (missing !== undefined) return Promise.resolve({ missing });
+  return isTransport(job.link) ? openSpanwire(job, samples) : openPeer(job, samples);
 }
 
 async function measure(subject: Subject, { ms, leadInMs }: Order): Promise<void> {

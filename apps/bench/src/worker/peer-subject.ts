@@ -11,10 +11,10 @@ import type { PeerClient } from './peers/peer.ts';
 import { FILL } from './request-codes.ts';
 import type { Samples } from './samples.ts';
 import { sequential } from './sequential.ts';
-import type { Subject } from './subject.ts';
+import type { Missing, Subject } from './subject.ts';
 
 /** Undefined and a reason when the peer cannot be measured here. */
-export async function openPeer(job: Job, samples: Samples): Promise<Subject | { readonly missing: string }> {
+export async function openPeer(job: Job, samples: Samples): Promise<Subject | Missing> {
   const { workload, place } = job;
   const peer = await loadPeer(job.link as PeerName);
   const missing = await peer.missing?.();

@@ -8,3 +8,8 @@ export interface Subject {
   check(): Promise<void>;
   measure(ms: number): Promise<Measured>;
 }
+
+/** Why there is no subject here. */
+export interface Missing {
+  readonly missing: string;
+}
