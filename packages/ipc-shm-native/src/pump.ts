@@ -129,10 +129,10 @@ export class Pump {
     this.crowded = count > LARGE_BATCH;
     let last: SlotOwner | undefined;
     for (let i = 0, end = count * 4; i < end; i += 4) {
-      const what = batch[i]!;
+      const what = batch[i] ?? 0;
       const slot = what & SLOT_MASK;
       if ((what & EVENT_BIT) !== 0) {
-        this.#onEvent(slot, batch[i + 1]!, batch[i + 2]!, batch[i + 3]!);
+        this.#onEvent(slot, batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
         continue;
       }
       const owner = this.#slots[slot];
@@ -141,11 +141,11 @@ export class Pump {
         last = owner;
         this.#concerned.push(owner);
       }
-      owner.frame(batch[i + 1]!, batch[i + 2]!, batch[i + 3]!, (what & CONTROL_LANE) !== 0);
+      owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0, (what & CONTROL_LANE) !== 0);
     }
     // Deliveries may concern others.
     const concerned = this.#concerned;
-    for (let i = 0; i < concerned.length; i++) concerned[i]!.endOfBatch();
+    for (let i = 0; i < concerned.length; i++) concerned[i]?.endOfBatch();
     concerned.length = 0;
     this.handling = false;
     this.crowded = false;

@@ -217,8 +217,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       throw new RangeError(`Expected \`payload\` to have at most ${MAX_CONTROL_BYTES} bytes, got ${payload.length}`);
     }
     if (kind === KIND_GOAWAY) this.#saidGoaway = true;
-    if (this.#controlQueue.length === 0 && this.#creditQueue.size === 0 && this.#writeControl(kind, id, payload))
+    if (this.#controlQueue.length === 0 && this.#creditQueue.size === 0 && this.#writeControl(kind, id, payload)) {
       return;
+    }
     if (kind === KIND_CREDIT) {
       const bytes = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
       this.#creditQueue.set(id, (this.#creditQueue.get(id) ?? 0) + bytes);

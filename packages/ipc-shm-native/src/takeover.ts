@@ -57,12 +57,13 @@ function connected(socket: Socket): Promise<boolean> {
     socket.once('connect', () => resolve(true));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false);
-      else
+      else {
         reject(
           new IpcError('ERR_IPC_UNAUTHORIZED', `Expected to reach the running server, got ${error.code}`, {
             cause: error,
           }),
         );
+      }
     });
   });
 }
@@ -81,7 +82,7 @@ function answered(socket: Socket, timeoutMs: number): Promise<void> {
       clearTimeout(timer);
       socket.off('data', onData);
       if (error === undefined) resolve();
-      else reject(error as Error);
+      else reject(error);
     };
     const onData = (chunk: Buffer): void => {
       try {
