@@ -16,8 +16,9 @@ export class HelloBuffer {
     const bytes = this.#bytes.subarray(0, this.#filled);
     const length = helloByteLength(bytes);
     if (length === undefined || bytes.length < length) return undefined;
-    if (bytes.length > length)
+    if (bytes.length > length) {
       throw new ProtocolError(`Expected a hello of ${length} bytes alone, got ${bytes.length}`);
+    }
     return bytes;
   }
 }
