@@ -92,6 +92,8 @@ export interface Hub {
   write(slot: number, lane: number, word0: number, word1: number, payload: Uint8Array, position: number): number;
   /** Copying path: copies out of a ring that is read. */
   read(slot: number, lane: number, offset: number, into: Uint8Array): void;
+  /** Copying path: whether the peer has published data up to `position`. */
+  published(slot: number, position: number): boolean;
   /** Copying path: gives back everything before `position` of the data ring that is read. */
   release(slot: number, position: number): void;
 

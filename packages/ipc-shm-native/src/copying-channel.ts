@@ -1,7 +1,7 @@
 /** A channel for runtimes in which no ArrayBuffer may lie on foreign memory: the addon copies in and out. */
 import type { Memory } from './addon.ts';
 import { CONTROL_PREFIX_BYTES, recordBytes } from './layout.ts';
-import { capacityOf, CONTROL_LANE_INDEX, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
+import { BROKEN_TAIL, capacityOf, CONTROL_LANE_INDEX, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
 
 export class CopyingChannel extends ShmChannel {
   readonly capacityBytes: number;
@@ -37,7 +37,7 @@ export class CopyingChannel extends ShmChannel {
     if (this.#gone) return false;
     const written = this.pump.hub.write(this.slot, lane, word0, word1, payload, this.#dataHead >>> 0);
     if (written >= 0) return written === 1;
-    queueMicrotask(() => this.violated('Expected a peer that gives back what it was given, got a broken ring'));
+    this.violatedLater(BROKEN_TAIL);
     return false;
   }
 
@@ -55,9 +55,8 @@ export class CopyingChannel extends ShmChannel {
     return this.#read(CONTROL_LANE_INDEX, offset, length);
   }
 
-  /** Not asked for here: what a peer could gain by a position that never comes is bounded by the number of such frames. */
-  protected override isPublished(): boolean {
-    return true;
+  protected override isPublished(position: number): boolean {
+    return this.pump.hub.published(this.slot, position >>> 0);
   }
 
   protected override storeTail(position: number): void {

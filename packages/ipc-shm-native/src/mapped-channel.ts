@@ -5,10 +5,11 @@ import {
   CONTROL_BLOCK_WORDS,
   areasOf,
   CONTROL_PREFIX_BYTES,
+  RECORD_ALIGNMENT,
   recordBytes,
   SERVER_WORDS,
 } from './layout.ts';
-import { capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
+import { BROKEN_TAIL, capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
 
 export class MappedChannel extends ShmChannel {
   readonly capacityBytes: number;
@@ -78,7 +79,12 @@ export class MappedChannel extends ShmChannel {
     const next = (head + recordBytes(length)) | 0;
     if (((next - this.#dataTail) | 0) > this.#dataCapacity) {
       // Partner: storeTail in the peer. What it gave back it reads no more.
-      this.#dataTail = Atomics.load(this.#words, this.#dataTailOut);
+      const tail = Atomics.load(this.#words, this.#dataTailOut);
+      if (isBrokenTail(tail, this.#dataTail, head)) {
+        this.violatedLater(BROKEN_TAIL);
+        return false;
+      }
+      this.#dataTail = tail;
       if (((next - this.#dataTail) | 0) > this.#dataCapacity) return false;
     }
     const at = head & this.#dataMask;
@@ -102,7 +108,12 @@ export class MappedChannel extends ShmChannel {
     const head = this.#controlHead;
     const next = (head + recordBytes(length)) | 0;
     if (((next - this.#controlTail) | 0) > this.#controlCapacity) {
-      this.#controlTail = Atomics.load(this.#words, this.#controlTailOut);
+      const tail = Atomics.load(this.#words, this.#controlTailOut);
+      if (isBrokenTail(tail, this.#controlTail, head)) {
+        this.violatedLater(BROKEN_TAIL);
+        return false;
+      }
+      this.#controlTail = tail;
       if (((next - this.#controlTail) | 0) > this.#controlCapacity) return false;
     }
     const at = head & (this.#controlCapacity - 1);
@@ -160,6 +171,11 @@ export class MappedChannel extends ShmChannel {
     this.#controlInBytes = NO_BYTES;
     this.#controlInWords = NO_WORDS;
   }
+}
+
+/** Whether a tail is not between the one seen before and the head, or not between two records. */
+function isBrokenTail(tail: number, before: number, head: number): boolean {
+  return (tail - before) >>> 0 > (head - before) >>> 0 || (tail & (RECORD_ALIGNMENT - 1)) !== 0;
 }
 
 const NO_BUFFER = new ArrayBuffer(0);

@@ -44,7 +44,8 @@ export interface SlotOwner {
 
 /** Who listens on the hub. */
 export interface AcceptingOwner {
-  accepted(slot: number): SlotOwner;
+  /** Undefined: the connection is not wanted. */
+  accepted(slot: number): SlotOwner | undefined;
   /** The listening socket broke. */
   deaf(errno: number): void;
 }

@@ -35,11 +35,15 @@ import { ControlFrame, ShmFrame } from './shm-frame.ts';
 
 export const DATA_LANE = 0;
 export const CONTROL_LANE_INDEX = 1;
+/** Both forms of the channel find it when they look for room. */
+export const BROKEN_TAIL = 'Expected a peer that gives back what it was given, got one that gave back something else';
 
 /** So many records of a large batch are published together. */
 const PUBLISH_EVERY = 16;
 /** Cancels that overtook data, at most: a well-behaved peer has no more calls open. */
 const MAX_OVERTAKING = 65_536;
+/** Control frames that wait because the peer does not read them, at most: no more calls are open. */
+const MAX_WAITING_CONTROL = 65_536;
 const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 export interface ShmChannelOptions {
@@ -226,6 +230,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     } else {
       this.#controlQueue.push([kind, id, payload.slice()]);
     }
+    if (this.#controlQueue.length + this.#creditQueue.size > MAX_WAITING_CONTROL) {
+      this.violatedLater(`Expected a peer that reads its control frames, got one that left ${MAX_WAITING_CONTROL} unread`);
+    }
     this.#waitForRoom(CONTROL_LANE_INDEX, MAX_CONTROL_BYTES + CONTROL_PREFIX_BYTES);
   }
 
@@ -400,6 +407,11 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   violated(message: string): void {
     this.#frames = [];
     this.#end('protocol', new ProtocolError(message));
+  }
+
+  /** As {@link violated}, for what is found while sending: nobody is called back from inside of that. */
+  protected violatedLater(message: string): void {
+    queueMicrotask(() => this.violated(message));
   }
 
   room(lane: number): void {

@@ -19,9 +19,11 @@ import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
 import type { Authorize, RingSizes, ShmSettings } from './options.ts';
 import { isNativeFailure, Pump, type AcceptingOwner, type PumpOptions, type SlotOwner } from './pump.ts';
-import { requestTakeover } from './takeover.ts';
+import { CONFIRMATION, requestTakeover } from './takeover.ts';
 
 const SOCKET_MODE = 0o600;
+/** Connections without memory yet: nobody needs so many for long. */
+const MAX_STRANGERS = 512;
 
 export interface ShmListenerOptions {
   readonly rendezvous: Rendezvous;
@@ -44,6 +46,8 @@ export class ShmListener implements Listener, AcceptingOwner {
   #closed = false;
   /** Slots in use, those in their handshake included: the pump ends with the last of them. */
   #slots = 0;
+  /** Slots with memory, also those that are not clients yet, because they did not say that they are ready. */
+  #withMemory = 0;
 
   constructor(options: ShmListenerOptions, context: ServerContext) {
     this.#options = options;
@@ -103,7 +107,8 @@ export class ShmListener implements Listener, AcceptingOwner {
     this.pump.hub.unref();
   }
 
-  accepted(slot: number): SlotOwner {
+  accepted(slot: number): SlotOwner | undefined {
+    if (this.#slots - this.#withMemory >= MAX_STRANGERS) return undefined;
     this.#slots++;
     return new ServerHandshake(this, slot, this.#options);
   }
@@ -113,9 +118,24 @@ export class ShmListener implements Listener, AcceptingOwner {
     this.onError?.(new SystemError('accept', name, `Expected to accept connections, got ${name}`));
   }
 
+  /** Counts one more slot with memory, or says why it may have none. */
+  admitOne(): IpcError | undefined {
+    const refusal = this.admit?.();
+    if (refusal !== undefined) return refusal;
+    const { maxClients, maxMemoryBytes } = this.context.settings;
+    const { request, response } = this.#options.rings;
+    const count = this.#withMemory + 1;
+    if (count > maxClients || count * (request + response) > maxMemoryBytes) {
+      return new IpcError('ERR_IPC_OVERLOADED', 'The server has all the clients that it may have, or is about to');
+    }
+    this.#withMemory = count;
+    return undefined;
+  }
+
   /** A slot is free again. */
-  slotEnded(): void {
+  slotEnded(hadMemory: boolean): void {
     this.#slots--;
+    if (hadMemory) this.#withMemory--;
     if (this.#closed) queueMicrotask(() => this.#endWhenEmpty());
   }
 
@@ -162,8 +182,13 @@ function lockFreed(name: string): Promise<void> {
   });
 }
 
-/** The bytes that confirm a takeover: a goaway frame. */
-const CONFIRMATION_BYTES = 8;
+function isSameUser(peer: PeerInfo): boolean {
+  return peer.uid === process.getuid?.() || peer.uid === 0;
+}
+
+function unauthorized(peer: PeerInfo, doing: string): IpcError {
+  return new IpcError('ERR_IPC_UNAUTHORIZED', `User ${peer.uid} (process ${peer.pid}) may not ${doing}`);
+}
 
 /** One connection until its rings are in use. */
 class ServerHandshake implements SlotOwner {
@@ -174,8 +199,9 @@ class ServerHandshake implements SlotOwner {
   #hello: HelloBuffer | undefined = new HelloBuffer();
   #peer: PeerInfo | undefined;
   #client: ReturnType<typeof decodeHello> | undefined;
-  /** What the client says last: one byte, or the confirmation of a takeover. */
-  #last = 0;
+  #hasMemory = false;
+  #confirmed = 0;
+  #dropped = false;
 
   constructor(listener: ShmListener, slot: number, options: ShmListenerOptions) {
     this.#listener = listener;
@@ -222,11 +248,14 @@ class ServerHandshake implements SlotOwner {
     const client = decodeHello(bytes);
     this.#client = client;
     if (client.takeover === true) {
+      // Whoever else is let in may talk to this server, and not replace it.
+      if (!isSameUser(peer)) throw unauthorized(peer, 'take this address over');
       hub.sendHandshake(this.#slot, encodeHello(this.#listener.context.hello), false);
       return;
     }
-    const refusal = this.#listener.admit?.();
+    const refusal = this.#listener.admitOne();
     if (refusal !== undefined) throw refusal;
+    this.#hasMemory = true;
     const { request, response } = this.#options.rings;
     hub.createMemory(this.#slot, request, response, this.#options.failReserve);
     hub.sendHandshake(this.#slot, encodeHello(this.#listener.context.hello), true);
@@ -234,15 +263,13 @@ class ServerHandshake implements SlotOwner {
 
   #authorize(peer: PeerInfo): void {
     const { authorize } = this.#options;
-    const allowed = authorize === undefined ? peer.uid === process.getuid?.() || peer.uid === 0 : authorize(peer);
-    if (!allowed) {
-      throw new IpcError('ERR_IPC_UNAUTHORIZED', `User ${peer.uid} (process ${peer.pid}) may not connect`);
-    }
+    const allowed = authorize === undefined ? isSameUser(peer) : authorize(peer);
+    if (!allowed) throw unauthorized(peer, 'connect');
   }
 
   #readLast(): void {
     const { pump, context } = this.#listener;
-    const bytes = new Uint8Array(CONFIRMATION_BYTES + 1);
+    const bytes = new Uint8Array(CONFIRMATION.length + 1);
     const count = pump.hub.receiveHandshake(this.#slot, bytes, false);
     if (count === 0) this.#drop();
     const client = this.#client;
@@ -261,7 +288,7 @@ class ServerHandshake implements SlotOwner {
         hello: client,
         peer: this.#peer,
         graceMs: context.settings.graceMs,
-        onOver: () => this.#listener.slotEnded(),
+        onOver: () => this.#listener.slotEnded(true),
       },
       this.#options.settings.copying,
     );
@@ -270,9 +297,12 @@ class ServerHandshake implements SlotOwner {
   }
 
   #readConfirmation(bytes: Uint8Array): void {
-    this.#last += bytes.length;
-    if (this.#last > CONFIRMATION_BYTES) throw new ProtocolError('Expected the confirmation of a takeover, got more');
-    if (this.#last < CONFIRMATION_BYTES) return;
+    for (const byte of bytes) {
+      if (byte !== CONFIRMATION[this.#confirmed++]) {
+        throw new ProtocolError('Expected the confirmation of a takeover, got something else');
+      }
+    }
+    if (this.#confirmed < CONFIRMATION.length) return;
     const listener = this.#listener;
     // Outside of this batch, since it takes another: what is in the backlog connected to us, and is accepted before the socket closes.
     setImmediate(() => {
@@ -294,10 +324,13 @@ class ServerHandshake implements SlotOwner {
   }
 
   #drop(): void {
+    // Once: the slot may be somebody else's by now.
+    if (this.#dropped) return;
+    this.#dropped = true;
     clearTimeout(this.#timer);
     const { pump } = this.#listener;
     pump.own(this.#slot, undefined);
     pump.hub.remove(this.#slot);
-    this.#listener.slotEnded();
+    this.#listener.slotEnded(this.#hasMemory);
   }
 }

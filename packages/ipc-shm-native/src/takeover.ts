@@ -16,6 +16,10 @@ import {
 } from '@spanwire/ipc-core';
 import { HelloBuffer } from './hello-buffer.ts';
 
+/** What the newcomer says after the rename: a goaway frame. */
+export const CONFIRMATION: Uint8Array = new Uint8Array(8);
+new DataView(CONFIRMATION.buffer).setUint32(4, packKindAndId(KIND_GOAWAY, 0), true);
+
 export interface Takeover {
   /** After the rename. Resolves when the running server accepts no more. */
   confirm(): Promise<void>;
@@ -42,11 +46,9 @@ export async function requestTakeover(path: string, hello: Hello, timeoutMs: num
           clearTimeout(timer);
           resolve();
         });
-        const confirmation = new Uint8Array(8);
-        new DataView(confirmation.buffer).setUint32(4, packKindAndId(KIND_GOAWAY, 0), true);
         socket.once('end', () => socket.destroy());
         socket.resume();
-        socket.write(confirmation);
+        socket.write(CONFIRMATION);
       }),
     abandon: () => socket.destroy(),
   };

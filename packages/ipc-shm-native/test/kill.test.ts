@@ -1,15 +1,16 @@
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { IpcClient, ServerStats } from '@spanwire/ipc-core';
 import { expect, onTestFinished, test } from 'vitest';
 import { createShmClient } from '../src/index.ts';
 import { randomOf } from './fixtures/random.mjs';
 import { start, type Child } from './support/children.ts';
 import { eventually } from './support/eventually.ts';
+import { converse } from './support/converse.ts';
 import { builtPeer, clientHello } from './support/peers.ts';
 import { makeDirectory } from './support/place.ts';
 import { holdingsOf } from './support/process.ts';
+import { stateOf } from './support/served.ts';
 import { scale, seedOf } from './support/scale.ts';
 
 const KILLS = scale('SPANWIRE_KILLS', 520);
@@ -22,17 +23,6 @@ const timeout = 120_000 + KILLS * 500;
 /** No timer may stand in for the news of a death. */
 const NO_TIMERS = { stalledClient: { afterMs: 2 ** 31 - 1 }, graceMs: 2 ** 31 - 1, handshakeTimeoutMs: 2 ** 31 - 1 };
 
-interface State {
-  readonly stats: ServerStats;
-  readonly came: ReadonlyArray<{ pid: number; clientId: number }>;
-  readonly left: ReadonlyArray<{ pid: number; clientId: number; reason: string; code: string; atMs: number }>;
-}
-
-async function stateOf(server: Child): Promise<State> {
-  server.send('state');
-  return server.next<State>();
-}
-
 /** What connections leave when they leave something: mapped memory, and what is polled for them. */
 function pollersOf(pid: number): readonly [mappings: number, pollers: number | undefined] {
   const { mappings, descriptors } = holdingsOf(pid);
@@ -40,27 +30,6 @@ function pollersOf(pid: number): readonly [mappings: number, pollers: number | u
 }
 
 const nowMs = (): number => performance.timeOrigin + performance.now();
-
-/** Asks without pause, and checks each answer, until it is told to stop; then says how many came. */
-function converse(client: IpcClient, seed: number): () => Promise<number> {
-  const random = randomOf(seed);
-  let going = true;
-  const talk = async (): Promise<number> => {
-    let count = 0;
-    for (; going; count++) {
-      const message = new Uint8Array(random(3000)).fill(count % 100);
-      const answer = await client.request(message);
-      if (Buffer.compare(answer, message) !== 0) throw new Error(`Expected answer ${count} to be the request`);
-    }
-    return count;
-  };
-  const talking = Promise.all([talk(), talk(), talk()]);
-  talking.catch(() => undefined);
-  return async () => {
-    going = false;
-    return (await talking).reduce((sum, count) => sum + count);
-  };
-}
 
 /** Kills Node clients, a few at a time, each some milliseconds after it started or connected. Resolves with the pid and time of those that had connected. */
 async function killClients(count: number, address: string, seed: number): Promise<Map<number, number>> {
@@ -182,10 +151,10 @@ test(
           (error: unknown) => expect(error).toMatchObject({ code: 'ERR_IPC_PEER_GONE' }),
         ),
       );
-      let going = true;
+      const asking = { going: true };
       const talk = async (size: number): Promise<void> => {
         try {
-          for (; going; counts.answers++) await client.request(new Uint8Array(size));
+          for (; asking.going; counts.answers++) await client.request(new Uint8Array(size));
         } catch (error) {
           expect(error).toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
           counts.failed++;
@@ -196,7 +165,7 @@ test(
       const ended = server.kill();
       // All of them fail, although no one told the client to stop.
       await talks;
-      going = false;
+      asking.going = false;
       expect(await ended).toEqual({ code: null, signal: 'SIGKILL' });
       counts.killed++;
       await client.close();

@@ -148,6 +148,7 @@ Napi::Object host::make_object() {
   add_method<&host::pause>(object, "pause");
   add_method<&host::write>(object, "write");
   add_method<&host::read>(object, "read");
+  add_method<&host::published>(object, "published");
   add_method<&host::release>(object, "release");
   add_method<&host::ref>(object, "ref");
   add_method<&host::unref>(object, "unref");
@@ -376,6 +377,14 @@ Napi::Value host::read(const Napi::CallbackInfo& info) {
   }
   if (!into->empty()) std::memcpy(into->data(), where.data + offset, into->size());
   return env_.Undefined();
+}
+
+Napi::Value host::published(const Napi::CallbackInfo& info) {
+  channel* const from = live_channel(info);
+  if (from == nullptr) return Napi::Boolean::New(env_, false);
+  // Partner: producer::flush in the peer.
+  const u32 head = ring::load_position(*from->reading->end.data_in.head);
+  return Napi::Boolean::New(env_, static_cast<std::int32_t>(head - u32_at(info, 1)) >= 0);
 }
 
 Napi::Value host::release(const Napi::CallbackInfo& info) {

@@ -206,8 +206,11 @@ u32 hub::take_from(channel& from, std::span<entry> out) {
   if (from.state == channel_state::over) return count;
   if (!from.paused) count += take_lane<lane::data>(from, in.data, out.subspan(count));
   if (from.state == channel_state::over) return count;
-  // With a full batch there may be more: then the next pass must look again.
-  if (count < out.size()) in.seen_heads = heads;
+  // With a full batch there may be more: then the next pass must look again. What was taken, and not `heads`: a peer
+  // that moved them there and back must be found out.
+  if (count < out.size()) {
+    in.seen_heads = join_heads(from.paused ? static_cast<u32>(heads) : in.data.position(), in.control.position());
+  }
 
   if (wants_room) {
     for (const lane which : {lane::data, lane::control}) {

@@ -13,7 +13,14 @@ const products = fileURLToPath(new URL('../../build/native-tests/peers', import.
 export async function builtPeer(name: 'hostile' | 'mortal'): Promise<string> {
   mkdirSync(products, { recursive: true });
   // One build at a time: test files run side by side.
-  await run('flock', [products, 'make', '--silent', `--directory=${sources}`, `${products}/${name}`, `OUT=${products}`]);
+  await run('flock', [
+    products,
+    'make',
+    '--silent',
+    `--directory=${sources}`,
+    `${products}/${name}`,
+    `OUT=${products}`,
+  ]);
   return `${products}/${name}`;
 }
 
