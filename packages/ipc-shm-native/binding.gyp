@@ -39,6 +39,7 @@
             "sources": [
               "native/barretenberg/binding/host.cpp",
               "native/barretenberg/futex_linux.cpp",
+              "native/barretenberg/inbox.cpp",
               "native/barretenberg/objects_linux.cpp",
               "native/barretenberg/process_linux.cpp",
               "native/barretenberg/watcher_linux.cpp",

@@ -7,11 +7,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <thread>
 
+#include "../native/barretenberg/inbox.hpp"
 #include "../native/barretenberg/watcher.hpp"
 #include "support.hpp"
 
@@ -502,14 +503,14 @@ u32 low(u64 position) {
 void arm(watcher& by, wire& over, bool want_room = false) {
   store(over.message_flag(), u32{1});
   if (want_room) store(over.room_flag(), u32{1});
-  by.arm({true, low(over.in().seen_head()), want_room, low(over.out().seen_tail())});
+  by.arm({true, low(over.in().seen_head()), want_room, low(over.out().seen_tail()), false});
 }
 
 TEST("barretenberg watcher: its descriptor is readable after a message, once") {
   for (const bool many_words : {true, false}) {
     const name_under_test at;
     both_sides sides{at.name, 1024};
-    auto made = watcher::create(*sides.server, many_words);
+    auto made = watcher::create(*sides.server, nullptr, many_words);
     CHECK(made);
     watcher& thread = **made;
     for (u32 i = 0; i < 200; ++i) {
@@ -538,7 +539,7 @@ TEST("barretenberg watcher: its descriptor is readable once there is room, if th
   for (const bool many_words : {true, false}) {
     const name_under_test at;
     both_sides sides{at.name, 1024};
-    auto made = watcher::create(*sides.client, many_words);
+    auto made = watcher::create(*sides.client, nullptr, many_words);
     CHECK(made);
     for (u32 i = 0; i < 50; ++i) {
       CHECK(send(*sides.client, 500, i) && send(*sides.client, 500, i));
@@ -586,11 +587,11 @@ TEST("barretenberg watcher: messages that are not wanted do not disturb the wait
   for (const bool many_words : {true, false}) {
     const name_under_test at;
     both_sides sides{at.name, 1024};
-    auto made = watcher::create(*sides.server, many_words);
+    auto made = watcher::create(*sides.server, nullptr, many_words);
     CHECK(made);
     CHECK(send(*sides.server, 508, 1) && send(*sides.server, 508, 2) && !send(*sides.server, 100, 3));
     store(sides.server->room_flag(), u32{1});
-    (*made)->arm({false, low(sides.server->in().seen_head()), true, low(sides.server->out().seen_tail())});
+    (*made)->arm({false, low(sides.server->in().seen_head()), true, low(sides.server->out().seen_tail()), false});
     CHECK(send(*sides.client, 10, 1));
     wake_sleepers(sides.server->message_word());
     CHECK(!readable(**made, 5));
@@ -613,12 +614,12 @@ TEST("barretenberg watcher: a wake-up that a peer without a fence lost is made u
   for (const bool many_words : {true, false}) {
     const name_under_test at;
     both_sides sides{at.name, 1024};
-    auto made = watcher::create(*sides.server, many_words);
+    auto made = watcher::create(*sides.server, nullptr, many_words);
     CHECK(made);
     for (u32 i = 0; i < 20; ++i) {
       // The head moves just after the look of the sleeper, and nobody wakes it.
       store(sides.server->message_flag(), u32{0});
-      (*made)->arm({true, low(sides.server->in().seen_head()), false, 0});
+      (*made)->arm({true, low(sides.server->in().seen_head()), false, 0, false});
       CHECK(send(*sides.client, 10, i));
       CHECK(readable(**made, -1));
       (*made)->drain();
@@ -632,7 +633,7 @@ TEST("barretenberg watcher: it ends at once, whatever it is doing") {
   both_sides sides{at.name, 1024};
   for (const bool many_words : {true, false}) {
     for (u32 i = 0; i < 20; ++i) {
-      auto made = watcher::create(*sides.server, many_words);
+      auto made = watcher::create(*sides.server, nullptr, many_words);
       CHECK(made);
       if (i % 2 == 0) arm(**made, *sides.server, i % 4 == 0);
     }
@@ -668,6 +669,91 @@ TEST("barretenberg watcher: an event loop that sleeps after every message loses 
     if (i % 16 == 15) send_all(server, 4, i);
   }
   finish(child);
+}
+
+// ---- a ring that must not stay full ----
+
+void expect_next(inbox& from, wire& over, u32 length, u32 number) {
+  message got{};
+  CHECK(from.peek(got));
+  CHECK_EQ(got.length, length);
+  CHECK(support::matches(got.payload, length, number));
+  if (from.drop(got)) over.release();
+}
+
+TEST("barretenberg inbox: what is rescued comes first, in order, and then the ring") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  inbox in{sides.client->in()};
+  for (u32 i = 0; i < 5; ++i) CHECK(send(*sides.server, i * 20, i));
+  CHECK(!in.rescue()); // a first look: somebody may be about to take them
+  CHECK(in.rescue());
+  sides.client->release();
+  CHECK(sides.server->out().drained());
+  CHECK(send(*sides.server, 500, 5));
+  for (u32 i = 0; i < 5; ++i) expect_next(in, *sides.client, i * 20, i);
+  expect_next(in, *sides.client, 500, 5);
+  CHECK(!in.any());
+}
+
+TEST("barretenberg inbox: nothing is rescued from a reader that makes progress") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  inbox in{sides.client->in()};
+  for (u32 i = 0; i < 10; ++i) {
+    CHECK(send(*sides.server, 10, 2 * i) && send(*sides.server, 10, 2 * i + 1));
+    CHECK(!in.rescue());
+    expect_next(in, *sides.client, 10, i);
+  }
+}
+
+TEST("barretenberg inbox: who did not look for long at a ring without room may have lost an answer") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  const auto after_100_ms = [&](bool fresh) {
+    inbox in{sides.client->in()};
+    in.look(true);
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    in.look(fresh);
+    return in.may_have_lost();
+  };
+  CHECK(!after_100_ms(false)); // empty
+  CHECK(send(*sides.server, 400, 1));
+  CHECK(!after_100_ms(false)); // anything fits still
+  CHECK(send(*sides.server, 400, 2));
+  CHECK(!after_100_ms(true)); // it came just now
+  CHECK(after_100_ms(false));
+}
+
+TEST("barretenberg watcher: a ward is relieved of its messages while its event loop is busy") {
+  struct ward_under_test final : ward {
+    explicit ward_under_test(wire& watched) : over{watched}, in{watched.in()} {}
+    void tick() noexcept override {
+      const auto guard = in.lock();
+      in.look(false);
+      if (in.rescue()) over.release();
+    }
+    void woke() noexcept override {
+      const auto guard = in.lock();
+      in.look(true);
+    }
+
+    wire& over;
+    inbox in;
+  };
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  ward_under_test guarded{*sides.client};
+  constexpr u32 count = 200;
+  {
+    auto made = watcher::create(*sides.client, &guarded);
+    CHECK(made);
+    guarded.woke();
+    (*made)->guard();
+    // This thread is the server, so nobody reads what it writes but the watcher.
+    for (u32 i = 0; i < count; ++i) send_all(*sides.server, 100, i);
+  }
+  for (u32 i = 0; i < count; ++i) expect_next(guarded.in, *sides.client, 100, i);
 }
 
 } // namespace

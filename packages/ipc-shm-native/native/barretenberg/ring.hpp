@@ -200,6 +200,9 @@ class consumer {
     release();
   }
 
+  // Bytes that wait, as the peer has it now.
+  [[nodiscard]] u64 unread() noexcept { return load(memory_.header->head) - position_; }
+  [[nodiscard]] u64 capacity() const noexcept { return memory_.capacity; }
   [[nodiscard]] bool producer_waits() noexcept { return load(memory_.header->producer_waits) != 0; }
   // Of what was looked at: to sleep on when there was nothing.
   [[nodiscard]] u64 seen_head() const noexcept { return seen_head_; }

@@ -11,10 +11,22 @@
 
 namespace spanwire::barretenberg {
 
+// What the thread looks after while the event loop is awake: it may be busy for long.
+class ward {
+ public:
+  // Every few milliseconds while it is guarded, and when something happened.
+  virtual void tick() noexcept = 0;
+  virtual void woke() noexcept = 0;
+
+ protected:
+  ~ward() = default;
+};
+
 class watcher {
  public:
   // `many_words` false uses what kernels before 5.16 know: then it looks by itself ten times a second.
-  [[nodiscard]] static result<std::unique_ptr<watcher>> create(wire& watched, bool many_words = true) noexcept;
+  [[nodiscard]] static result<std::unique_ptr<watcher>> create(wire& watched, ward* guarded = nullptr,
+                                                               bool many_words = true) noexcept;
 
   // What the event loop wants to know, and what it saw last.
   struct wanted {
@@ -22,6 +34,7 @@ class watcher {
     u32 seen_message;
     bool room;
     u32 seen_room;
+    bool guard; // once it happened, guard the ward
   };
 
   // Makes the descriptor readable once something of that happened. Once. The flags for the peer are the caller's to set
@@ -30,6 +43,9 @@ class watcher {
 
   // It need not any more. It may just have happened.
   void disarm() noexcept;
+
+  // The event loop is awake from now on: look after the ward until it is armed again.
+  void guard() noexcept;
 
   // Takes what the descriptor has to say.
   void drain() noexcept;
@@ -42,8 +58,8 @@ class watcher {
   ~watcher();
 
  private:
-  watcher(wire& watched, unique_descriptor event, bool many_words) noexcept
-      : wire_{watched}, event_{std::move(event)}, many_words_{many_words} {}
+  watcher(wire& watched, ward* guarded, unique_descriptor event, bool many_words) noexcept
+      : wire_{watched}, ward_{guarded}, event_{std::move(event)}, many_words_{many_words} {}
 
   void run() noexcept;
   void command(u32 what) noexcept;
@@ -55,9 +71,11 @@ class watcher {
   static constexpr u32 armed_bit = 2;
   static constexpr u32 message_bit = 4;
   static constexpr u32 room_bit = 8;
-  static constexpr u32 step = 16;
+  static constexpr u32 guard_bit = 16;
+  static constexpr u32 step = 32;
 
   wire& wire_;
+  ward* ward_;
   unique_descriptor event_;
   std::atomic<bool> many_words_;
   u32 command_ = 0; // written by the event loop, and by the thread to take the armed bit away

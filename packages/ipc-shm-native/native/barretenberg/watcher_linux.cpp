@@ -10,10 +10,17 @@
 
 namespace spanwire::barretenberg {
 
-result<std::unique_ptr<watcher>> watcher::create(wire& watched, bool many_words) noexcept {
+namespace {
+
+// How often a ward is looked after. A fraction of what its peer is patient for.
+constexpr std::int64_t tick_ns = 10'000'000;
+
+} // namespace
+
+result<std::unique_ptr<watcher>> watcher::create(wire& watched, ward* guarded, bool many_words) noexcept {
   unique_descriptor event{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   if (!event) return failure{"eventfd", errno};
-  std::unique_ptr<watcher> made{new watcher{watched, std::move(event), many_words}};
+  std::unique_ptr<watcher> made{new watcher{watched, guarded, std::move(event), many_words}};
   // Signals are for the threads that were there before.
   sigset_t all;
   sigset_t before;
@@ -39,13 +46,18 @@ watcher::~watcher() {
 void watcher::arm(const wanted& what) noexcept {
   seen_message_.store(what.seen_message, std::memory_order_relaxed);
   seen_room_.store(what.seen_room, std::memory_order_relaxed);
-  command(armed_bit | (what.message ? message_bit : 0) | (what.room ? room_bit : 0));
+  command(armed_bit | (what.message ? message_bit : 0) | (what.room ? room_bit : 0) |
+          (what.guard ? guard_bit : 0));
 }
 
 // The thread sleeps on: the flags are clear, so nobody wakes it, and if somebody does it has nothing to report.
 void watcher::disarm() noexcept {
   const u32 now = load_relaxed(command_);
   if ((now & armed_bit) != 0) store(command_, (now & ~armed_bit) + step);
+}
+
+void watcher::guard() noexcept {
+  command(guard_bit);
 }
 
 void watcher::drain() noexcept {
@@ -66,7 +78,9 @@ void watcher::run() noexcept {
     u32 now = load(command_); // partner: command
     if ((now & stop_bit) != 0) return;
     if ((now & armed_bit) == 0) {
-      sleep_on(command_, now, for_ever);
+      const bool guarding = (now & guard_bit) != 0 && ward_ != nullptr;
+      sleep_on(command_, now, guarding ? tick_ns : for_ever);
+      if (guarding) ward_->tick();
       continue;
     }
     if (!happened(now)) {
@@ -76,6 +90,7 @@ void watcher::run() noexcept {
     }
     // Not if the event loop commanded something else meanwhile: then look again.
     if (!std::atomic_ref(command_).compare_exchange_strong(now, (now & ~armed_bit) + step)) continue;
+    if (ward_ != nullptr) ward_->woke();
     const u64 one = 1;
     (void)!write(event_.get(), &one, sizeof one);
   }

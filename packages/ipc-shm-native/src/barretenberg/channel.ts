@@ -9,7 +9,16 @@ import {
   type PeerInfo,
 } from '@spanwire/ipc-core';
 import type { Inlet } from './inlet.ts';
-import { EVENT_BROKEN, EVENT_GONE, EVENT_LEFT, EVENT_ROOM, STATE_AWAKE, STATE_EXPECTING, type Wire } from './wire.ts';
+import {
+  EVENT_BROKEN,
+  EVENT_GONE,
+  EVENT_LEFT,
+  EVENT_ROOM,
+  STATE_AWAKE,
+  STATE_EXPECTING,
+  STATE_GUARDED,
+  type Wire,
+} from './wire.ts';
 
 export interface BarretenbergChannelOptions {
   readonly wire: Wire;
@@ -52,6 +61,10 @@ export class BarretenbergChannel implements Channel {
     this.capacityBytes = options.wire.largestOut;
     this.#inlet = options.inlet;
     this.#inlet.stopped = true;
+    this.#inlet.onSpace = () => {
+      // Not in the call of `release()`, which may come from inside a delivery.
+      if (this.#wantsRoom) process.nextTick(() => this.event(EVENT_ROOM));
+    };
     this.#onOver = options.onOver;
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -80,6 +93,10 @@ export class BarretenbergChannel implements Channel {
     const { length } = payload;
     if (length > this.capacityBytes) {
       throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${length}`);
+    }
+    if (!this.#isServer && this.#inlet.full) {
+      this.#wantsRoom = true;
+      return false;
     }
     const sent = this.#wire.send(payload);
     if (sent === 1 || (sent === 0 && this.#wire.wantRoom(length) && this.#wire.send(payload) === 1)) {
@@ -152,7 +169,7 @@ export class BarretenbergChannel implements Channel {
 
   #expectAnswer(): void {
     this.#state[STATE_EXPECTING] = ++this.#outstanding;
-    if (this.#state[STATE_AWAKE] === 0) this.#wire.kick();
+    if (this.#state[STATE_AWAKE] === 0 || this.#state[STATE_GUARDED] === 0) this.#wire.kick();
   }
 
   #answered(count: number): void {

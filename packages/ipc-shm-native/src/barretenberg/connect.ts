@@ -25,7 +25,12 @@ export function connectBarretenberg(name: string, settings: BarretenbergSettings
     const { responseWindowBytes, maxMessageBytes } = context.settings;
     made.channel = new BarretenbergChannel({
       wire,
-      inlet: new Inlet(wire, KIND_RESPONSE, { windowBytes: responseWindowBytes, maxMessageBytes }),
+      inlet: new Inlet(wire, {
+        kind: KIND_RESPONSE,
+        windowBytes: responseWindowBytes,
+        maxMessageBytes,
+        pauses: false,
+      }),
       side: 'client',
       peer,
       onOver: () => wire.close(),

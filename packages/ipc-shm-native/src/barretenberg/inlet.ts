@@ -1,22 +1,30 @@
-/** What comes out of a wire's ring, as frames: where the bytes go, how many are held, and when to leave the rest in the ring. */
+/** What comes out of a wire's ring, as frames: where the bytes go, and how many are held. */
 import { chargeOf, MessageTooLargeError, type Frame } from '@spanwire/ipc-core';
 import { Chunk, ChunkFrame, OwnFrame, type FrameOwner } from './frame.ts';
 import { LARGE_BYTES, STATE_CHUNK_USED, STATE_PAUSED, type Wire } from './wire.ts';
 
 const CHUNK_BYTES: number = 64 * 1024;
 
-export interface InletLimits {
-  /** Unreleased bytes beyond which messages stay in the ring. */
+export interface InletOptions {
+  /** Of the frames. */
+  readonly kind: number;
+  /** Unreleased bytes beyond which the inlet is full. */
   readonly windowBytes: number;
   readonly maxMessageBytes: number;
+  /**
+   * Whether messages stay in the ring while the inlet is full. Not for clients of the published server, which gives up an answer that finds
+   * no room for 100 ms: they send nothing more instead, and take what is under way.
+   */
+  readonly pauses: boolean;
 }
 
 export class Inlet implements FrameOwner {
   readonly #wire: Wire;
   readonly #batch: Int32Array;
   readonly #state: Int32Array;
-  readonly #kind: number;
-  readonly #limits: InletLimits;
+  readonly #options: InletOptions;
+  /** There is space again after `full`. Called from inside `release`. */
+  onSpace: (() => void) | undefined;
   #chunk = new Chunk(CHUNK_BYTES);
   /** Chunks that were left behind because frames still lie in them. */
   #pinned: Chunk[] = [];
@@ -24,14 +32,17 @@ export class Inlet implements FrameOwner {
   #stopped = false;
   #retired = false;
 
-  constructor(wire: Wire, kind: number, limits: InletLimits) {
+  constructor(wire: Wire, options: InletOptions) {
     this.#wire = wire;
     this.#batch = wire.batch;
     this.#state = wire.state;
-    this.#kind = kind;
-    this.#limits = limits;
+    this.#options = options;
     this.#state[STATE_PAUSED] = 0;
     wire.useChunk(this.#chunk.bytes);
+  }
+
+  get full(): boolean {
+    return this.#heldBytes >= this.#options.windowBytes;
   }
 
   /** Nobody takes messages, or somebody does again. */
@@ -43,7 +54,7 @@ export class Inlet implements FrameOwner {
   /** The frames of a batch. To be called once for each; `batchEnd` after their delivery. Throws {@link MessageTooLargeError}. */
   take(count: number): Frame[] {
     const batch = this.#batch;
-    const { windowBytes, maxMessageBytes } = this.#limits;
+    const { kind, windowBytes, maxMessageBytes } = this.#options;
     const frames: Frame[] = [];
     const pinning = this.#pinned.length * CHUNK_BYTES < windowBytes;
     for (let i = 0; i < count; i++) {
@@ -55,11 +66,11 @@ export class Inlet implements FrameOwner {
         // Zeroing megabytes that are about to be written would be a waste.
         const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
         this.#wire.takeLarge(bytes);
-        frames.push(new OwnFrame(this, this.#kind, bytes));
+        frames.push(new OwnFrame(this, kind, bytes));
       } else if (pinning) {
-        frames.push(new ChunkFrame(this, this.#kind, this.#chunk, offset, length));
+        frames.push(new ChunkFrame(this, kind, this.#chunk, offset, length));
       } else {
-        frames.push(new OwnFrame(this, this.#kind, this.#chunk.bytes.slice(offset, offset + length)));
+        frames.push(new OwnFrame(this, kind, this.#chunk.bytes.slice(offset, offset + length)));
       }
     }
     this.#settle();
@@ -83,12 +94,15 @@ export class Inlet implements FrameOwner {
   }
 
   reclaim(charge: number): void {
+    const wasFull = this.full;
     this.#heldBytes -= charge;
-    if (!this.#retired && this.#state[STATE_PAUSED] !== 0) this.#settle();
+    if (!wasFull || this.full || this.#retired) return;
+    this.#settle();
+    this.onSpace?.();
   }
 
   #settle(): void {
-    const paused = this.#stopped || this.#heldBytes >= this.#limits.windowBytes ? 1 : 0;
+    const paused = this.#stopped || (this.#options.pauses && this.full) ? 1 : 0;
     if (this.#state[STATE_PAUSED] === paused) return;
     this.#state[STATE_PAUSED] = paused;
     if (paused === 0) this.#wire.kick();

@@ -2,6 +2,7 @@
 import { IpcError, KIND_REQUEST, type Listener, type PeerInfo, type ServerContext } from '@spanwire/ipc-core';
 import { toIpcError } from '../failures.ts';
 import { wakesBy } from '../runtime.ts';
+import { closeAtExit, forgetAtExit } from './at-exit.ts';
 import { BarretenbergChannel } from './channel.ts';
 import { errnoOf } from './errors.ts';
 import { Inlet } from './inlet.ts';
@@ -50,7 +51,7 @@ export class BarretenbergListener implements Listener {
 
   close(): Promise<void> {
     this.#closed = true;
-    if (this.#channel === undefined) this.#wire?.close();
+    if (this.#channel === undefined) this.#end();
     else this.#wire?.removeNames();
     return Promise.resolve();
   }
@@ -63,6 +64,14 @@ export class BarretenbergListener implements Listener {
   unref(): void {
     this.#referenced = false;
     this.#wire?.unref();
+  }
+
+  #end(): void {
+    const wire = this.#wire;
+    this.#wire = undefined;
+    if (wire === undefined) return;
+    forgetAtExit(wire);
+    wire.close();
   }
 
   #open(): void {
@@ -85,6 +94,7 @@ export class BarretenbergListener implements Listener {
         },
       });
       this.#wire = wire;
+      closeAtExit(wire);
       if (!this.#referenced) wire.unref();
       this.#prepare(wire);
     } catch (error) {
@@ -95,7 +105,7 @@ export class BarretenbergListener implements Listener {
   /** The wire waits for its next client. */
   #prepare(wire: Wire): void {
     const { windowBytes, maxMessageBytes } = this.#context.settings;
-    this.#inlet = new Inlet(wire, KIND_REQUEST, { windowBytes, maxMessageBytes });
+    this.#inlet = new Inlet(wire, { kind: KIND_REQUEST, windowBytes, maxMessageBytes, pauses: true });
     wire.kick();
   }
 
@@ -145,8 +155,7 @@ export class BarretenbergListener implements Listener {
       this.#prepare(wire);
       return;
     }
-    this.#wire = undefined;
-    wire.close();
+    this.#end();
     if (this.#closed) return;
     try {
       this.#open();

@@ -29,6 +29,9 @@ export const STATE_PAUSED = 2;
 /** Index in {@link Wire.state}: how much of the chunk holds messages. */
 export const STATE_CHUNK_USED = 3;
 
+/** Index in {@link Wire.state}: 0: who expects an answer must `kick`, so that the ring is looked after meanwhile. Read only. */
+export const STATE_GUARDED = 4;
+
 export const EVENT_ROOM = 1;
 /** The peer's process ended; all that it sent was delivered. */
 export const EVENT_GONE = 2;

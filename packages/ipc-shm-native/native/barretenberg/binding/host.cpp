@@ -110,6 +110,7 @@ Napi::Value host::create(const Napi::CallbackInfo& info) {
   made->side_ = serves ? role::server : role::client;
   made->attached_ = serves;
   made->wire_ = std::make_unique<wire>(std::move(*pair), made->side_, spin_ns);
+  made->inbox_ = std::make_unique<inbox>(made->wire_->in());
   made->work_limit_ns_ = work_limit_ns;
   void* words = nullptr;
   made->batch_reference_ = shared_words(env, batch_entries * sizeof(entry) / 4, &words);
@@ -141,7 +142,8 @@ Napi::Value host::create(const Napi::CallbackInfo& info) {
 }
 
 result<void> host::start_waking(Napi::Env env, bool by_thread) {
-  auto thread = watcher::create(*wire_);
+  // Clients of the original fail at once when they find no room; its server is silent.
+  auto thread = watcher::create(*wire_, side_ == role::client ? this : nullptr);
   if (!thread) return thread.error();
   auto poller = platform::poller::create();
   if (!poller) return poller.error();
@@ -204,7 +206,8 @@ napi_value host::send(napi_callback_info info) {
   if (!payload) return throw_misuse(env_, "Expected `payload` to be a Uint8Array");
   if (wire_ == nullptr || over_) return to_number(env_, -1);
   if (wire_->try_send(*payload)) return to_number(env_, 1);
-  return to_number(env_, wire_->broken() == fault::none ? 0 : -1);
+  // What is wrong with the ring that is read is for the next turn to say.
+  return to_number(env_, wire_->out().broken() == fault::none ? 0 : -1);
 }
 
 napi_value host::use_chunk(napi_callback_info info) {
@@ -220,13 +223,14 @@ napi_value host::use_chunk(napi_callback_info info) {
 napi_value host::take_large(napi_callback_info info) {
   const auto given = arguments<1>(env_, info);
   const auto into = to_bytes(env_, given[0]);
+  if (!into || wire_ == nullptr) return throw_misuse(env_, "Expected a Uint8Array, and a wire that is open");
+  const auto guard = inbox_->lock();
   message next{};
-  if (!into || wire_ == nullptr || !wire_->in().peek(next) || next.length != into->size()) {
+  if (!inbox_->peek(next) || next.length != into->size()) {
     return throw_misuse(env_, "Expected a Uint8Array of the length of the next message");
   }
   std::memcpy(into->data(), next.payload, next.length);
-  (void)wire_->in().take(next);
-  wire_->release();
+  if (inbox_->drop(next)) wire_->release();
   return nullptr;
 }
 
@@ -240,12 +244,15 @@ napi_value host::collect(napi_callback_info) {
 // Copies what is there into the chunk, and gives it back to the peer at once.
 u32 host::take_batch() {
   if (state_->paused != 0 || over_) return 0;
-  consumer& in = wire_->in();
+  const auto guard = inbox_->lock();
+  if (!inbox_->any()) return 0;
+  if (side_ == role::client) inbox_->look(false);
+  if (inbox_->may_have_lost()) return 0;
   u32 used = static_cast<u32>(state_->chunk_used);
   u32 count = 0;
-  bool taken = false;
+  bool release = false;
   message next{};
-  while (count < batch_.size() && in.refresh() && in.peek(next)) {
+  while (count < batch_.size() && inbox_->peek(next)) {
     const auto length = static_cast<std::int32_t>(next.length);
     if (next.length > large_bytes) {
       batch_[count++] = {-1, length};
@@ -255,16 +262,35 @@ u32 host::take_batch() {
     if (next.length > 0) std::memcpy(chunk_.data() + used, next.payload, next.length);
     batch_[count++] = {static_cast<std::int32_t>(used), length};
     used += align8(next.length);
-    (void)in.take(next);
-    taken = true;
+    release |= inbox_->drop(next);
   }
   state_->chunk_used = static_cast<std::int32_t>(used);
-  if (taken) wire_->release();
+  if (release) wire_->release();
   return count;
 }
 
+// ---- on the watcher's thread ----
+
+void host::tick() noexcept {
+  const auto guard = inbox_->lock();
+  inbox_->look(false);
+  if (inbox_->rescue()) wire_->release();
+}
+
+void host::woke() noexcept {
+  const auto guard = inbox_->lock();
+  inbox_->look(true);
+}
+
 napi_value host::kick(napi_callback_info) {
+  if (wire_ == nullptr) return nullptr;
   ensure_turn();
+  if (side_ == role::server || watcher_ == nullptr || state_->guarded != 0 || state_->expecting == 0) return nullptr;
+  // Until the next turn, and while it lasts, JavaScript may do anything.
+  const auto guard = inbox_->lock();
+  inbox_->look(true);
+  watcher_->guard();
+  state_->guarded = 1;
   return nullptr;
 }
 
@@ -310,39 +336,41 @@ napi_value host::request(napi_callback_info info) {
       default: return nullptr; // an exception is pending
     }
   };
+  // Answers that come too late for who asked are awaited first, one by one: the ring must not fill with them, since the
+  // published server gives up an answer that finds no room for 100 ms.
+  while (owed_ > 0) {
+    const wait_end end = wire_->wait_for_message(deadline_ns, &patience);
+    if (end != wait_end::ready) return refused(end, never_sent);
+    message late{};
+    if (!wire_->in().take(late)) return to_number(env_, ring_is_broken);
+    wire_->release();
+    --owed_;
+  }
   while (!wire_->try_send(*payload)) {
     const wait_end end = wire_->wait_for_room(payload->size(), deadline_ns, &patience);
     if (end != wait_end::ready) return refused(end, never_sent);
   }
-  for (;;) {
-    const wait_end end = wire_->wait_for_message(deadline_ns, &patience);
-    if (end != wait_end::ready) {
-      ++owed_;
-      return refused(end, no_answer);
-    }
-    message answer{};
-    if (!wire_->in().peek(answer)) return to_number(env_, ring_is_broken);
-    if (owed_ > 0) {
-      --owed_;
-      (void)wire_->in().take(answer);
-      wire_->release();
-      continue;
-    }
-    napi_value result = nullptr;
-    if (answer.length <= scratch->size()) {
-      if (answer.length > 0) std::memcpy(scratch->data(), answer.payload, answer.length);
-      result = to_number(env_, answer.length);
-    } else {
-      void* data = nullptr;
-      napi_value buffer = nullptr;
-      if (napi_create_arraybuffer(env_, answer.length, &data, &buffer) != napi_ok) return nullptr;
+  const wait_end end = wire_->wait_for_message(deadline_ns, &patience);
+  if (end != wait_end::ready) {
+    ++owed_;
+    return refused(end, no_answer);
+  }
+  message answer{};
+  if (!wire_->in().take(answer)) return to_number(env_, ring_is_broken);
+  napi_value result = nullptr;
+  if (answer.length <= scratch->size()) {
+    if (answer.length > 0) std::memcpy(scratch->data(), answer.payload, answer.length);
+    result = to_number(env_, answer.length);
+  } else {
+    void* data = nullptr;
+    napi_value buffer = nullptr;
+    if (napi_create_arraybuffer(env_, answer.length, &data, &buffer) == napi_ok) {
       std::memcpy(data, answer.payload, answer.length);
       napi_create_typedarray(env_, napi_uint8_array, answer.length, buffer, 0, &result);
     }
-    (void)wire_->in().take(answer);
-    wire_->release();
-    return result;
   }
+  wire_->release();
+  return result;
 }
 
 // ---- the other side ----
@@ -408,7 +436,9 @@ napi_value host::remove_names(napi_callback_info) {
 }
 
 napi_value host::fault_text(napi_callback_info) {
-  return Napi::String::New(env_, describe(wire_ == nullptr ? fault::none : wire_->broken()));
+  const fault broken = wire_ == nullptr ? fault::none : wire_->broken();
+  const bool lost = broken == fault::none && inbox_ != nullptr && inbox_->may_have_lost();
+  return Napi::String::New(env_, lost ? "full for so long that answers may have been lost" : describe(broken));
 }
 
 // ---- turns ----
@@ -495,10 +525,10 @@ bool host::room_came() {
 // How the connection ended, if it did; once. What the peer sent before comes first.
 std::optional<event> host::ending() {
   if (over_) return {};
-  if (wire_->broken() != fault::none) return event::broken;
+  const auto guard = inbox_->lock();
+  if (wire_->broken() != fault::none || inbox_->may_have_lost()) return event::broken;
   const bool left = wire_->peer_left();
-  if (!left && !peer_ended_) return {};
-  if (wire_->in().refresh()) return {};
+  if ((!left && !peer_ended_) || inbox_->any()) return {};
   return left ? event::left : event::gone;
 }
 
@@ -510,14 +540,15 @@ bool host::arm() {
   if (messages) store(wire_->message_flag(), u32{1}); // partner: the peer, after it moved the head
   if (room) store(wire_->room_flag(), u32{1});        // partner: the peer, after it moved the tail
   armed_ = true;
-  if ((messages && (wire_->in().refresh() || wire_->peer_left())) || wire_->broken() != fault::none ||
+  const auto guard = inbox_->lock();
+  if ((messages && (inbox_->any() || wire_->peer_left())) || wire_->broken() != fault::none ||
       (room && wire_->out().room_for(wanted_room_ - 1))) {
     disarm();
     return false;
   }
-  if (messages || room) {
-    watcher_->arm({messages, low(wire_->in().seen_head()), room, low(wire_->out().seen_tail())});
-  }
+  const bool guarded = side_ == role::client && state_->expecting != 0;
+  watcher_->arm({messages, low(wire_->in().seen_head()), room, low(wire_->out().seen_tail()), guarded});
+  state_->guarded = guarded ? 1 : 0;
   return true;
 }
 
@@ -580,7 +611,8 @@ void host::shut() {
   disarm();
   if (attached_) wire_->say_farewell();
   if (side_ == role::server) wire_->shared().remove_names();
-  watcher_.reset(); // before the memory that its thread looks at
+  watcher_.reset(); // before what its thread looks at
+  inbox_.reset();
   wire_.reset();
   state_->awake = 0;
   const auto finished = [](void* context) {

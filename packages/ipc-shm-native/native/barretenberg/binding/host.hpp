@@ -8,6 +8,7 @@
 
 #include "../../binding/waker.hpp"
 #include "../../platform/poller.hpp"
+#include "../inbox.hpp"
 #include "../watcher.hpp"
 
 namespace spanwire::barretenberg {
@@ -18,6 +19,7 @@ struct state_words {
   std::int32_t expecting;  // written by JavaScript. Not 0: a message may come, so spinning may pay
   std::int32_t paused;     // written by JavaScript. Not 0: messages stay in the ring
   std::int32_t chunk_used; // written by both: how much of the chunk holds messages
+  std::int32_t guarded;    // written here. 0: who expects an answer must `kick`, so that the ring is looked after
 };
 
 // One message of a batch.
@@ -33,7 +35,7 @@ enum class event : std::int32_t {
   broken = 4, // the peer broke a ring: see `fault`
 };
 
-class host final : private binding::woken {
+class host final : private binding::woken, private ward {
  public:
   // createBarretenberg(options): see src/barretenberg/addon.ts, which types what is made here.
   [[nodiscard]] static Napi::Value create(const Napi::CallbackInfo& info);
@@ -73,6 +75,10 @@ class host final : private binding::woken {
   napi_value unref(napi_callback_info info);
   napi_value close(napi_callback_info info);
 
+  // ---- on the watcher's thread ----
+  void tick() noexcept override;
+  void woke() noexcept override;
+
   // ---- turns ----
   void on_ready() override;
   void on_turn() override;
@@ -96,7 +102,8 @@ class host final : private binding::woken {
   Napi::Env env_;
   role side_ = role::client;
   std::unique_ptr<wire> wire_; // null once closed
-  std::unique_ptr<watcher> watcher_;
+  std::unique_ptr<inbox> inbox_;
+  std::unique_ptr<watcher> watcher_; // uses the two before it
   std::optional<platform::poller> poller_; // what the waker polls: the watcher, and the peer's end
   binding::waker* waker_ = nullptr;        // null in blocking form, and once closed
   Napi::Reference<Napi::Int32Array> batch_reference_;

@@ -1,0 +1,217 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { IpcError, MessageTooLargeError, TimeoutError, type IpcClient } from '@spanwire/ipc-core';
+import { pack, unpack } from 'msgpackr';
+import { filter, firstValueFrom, lastValueFrom, of } from 'rxjs';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createShmClient, type BarretenbergClientOptions } from '../../src/index.ts';
+import {
+  blake2s,
+  dataBytesIn,
+  freeName,
+  hashOf,
+  hashRequest,
+  largestIn,
+  randomData,
+  startBarretenberg,
+  unavailable,
+  type Barretenberg,
+} from './support/barretenberg.ts';
+import { start } from './support/children.ts';
+import { hashMany } from './support/pipeline.ts';
+
+type Options = Omit<BarretenbergClientOptions, 'layout'>;
+
+function clientOf(name: string, options: Options = {}): IpcClient {
+  const client = createShmClient(name, { ...options, layout: 'barretenberg' });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+interface Connected {
+  readonly name: string;
+  readonly client: IpcClient;
+  readonly server: Barretenberg;
+}
+
+async function connect(ringBytes = 64 * 1024, options: Options = {}): Promise<Connected> {
+  const name = freeName();
+  const server = await startBarretenberg(name, ringBytes);
+  const client = clientOf(name, options);
+  await client.connect();
+  return { name, client, server };
+}
+
+async function expectRightHash(client: IpcClient): Promise<void> {
+  const data = randomBytes(100);
+  expect(hashOf(await client.request(hashRequest(data)))).toBe(blake2s(data));
+}
+
+const codeOf = (error: unknown): string => (error instanceof IpcError ? error.code : String(error));
+
+/** "answered", or the code of the error. */
+const outcome = (call: Promise<unknown>): Promise<string> => call.then(() => 'answered', codeOf);
+
+describe.skipIf(unavailable !== undefined)('a client of the published server', () => {
+  const rings = [4 * 1024, 64 * 1024, 1024 * 1024];
+
+  test.for(rings)('gets 20,000 right hashes of random sizes 256 deep, through rings of %i bytes', async (ringBytes) => {
+    const { client } = await connect(ringBytes);
+    const largest = largestIn(ringBytes);
+    expect(await hashMany(client, 20_000, 256, () => randomData(largest))).toBe(20_000);
+  });
+
+  test('waits where the ring is full, with far more requests than it holds', async () => {
+    const { client } = await connect(4 * 1024, { maxPending: 10_000 });
+    const data = randomBytes(1000);
+    const answers = Array.from({ length: 10_000 }, () => client.request(hashRequest(data)));
+    for (const answer of await Promise.all(answers)) expect(hashOf(answer)).toBe(blake2s(data));
+  });
+
+  test('loses no answer while its event loop is busy, though the server gives up where its ring is full for 100 ms', async () => {
+    const { client } = await connect(4 * 1024);
+    // Their answers are four times as large as the ring.
+    const data = randomBytes(8);
+    const answers = Array.from({ length: 256 }, () => client.request(hashRequest(data)));
+    const next = client.request(hashRequest(new Uint8Array(0)));
+    for (const end = performance.now() + 500; performance.now() < end;);
+    for (const answer of await Promise.all(answers)) expect(hashOf(answer)).toBe(blake2s(data));
+    expect(hashOf(await next)).toBe(blake2s(new Uint8Array(0)));
+  });
+
+  test('rejects a message over half of the ring at once, and that one alone', async () => {
+    const { client } = await connect(4 * 1024);
+    const limit = largestIn(4 * 1024);
+    const [tooLarge, largest] = await Promise.allSettled([
+      client.request(new Uint8Array(limit + 1)),
+      client.request(hashRequest(new Uint8Array(dataBytesIn(limit)))),
+    ]);
+    expect(tooLarge).toMatchObject({ status: 'rejected', reason: expect.any(MessageTooLargeError) as unknown });
+    expect(tooLarge).toMatchObject({ reason: { messageBytes: limit + 1, maxMessageBytes: limit } });
+    expect(largest.status).toBe('fulfilled');
+    await expectRightHash(client);
+  });
+
+  test('takes the answer to a command that does not exist as an answer', async () => {
+    const { client } = await connect();
+    const answer: unknown = unpack(await client.request(pack([['NoSuchCommand', {}]])));
+    expect(answer).toEqual(['ErrorResponse', { message: expect.stringContaining('NoSuchCommand') as unknown }]);
+    await expectRightHash(client);
+  });
+
+  test('refuses at once what the wire cannot say, and stays usable', async () => {
+    const { client } = await connect();
+    const data = randomBytes(100);
+    await expect(client.send(data)).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    await expect(lastValueFrom(client.request$(data))).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    await expect(lastValueFrom(client.duplex$(data, of(data)))).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    const metadata = new Map([['trace', '1']]);
+    await expect(client.request(data, { metadata })).rejects.toMatchObject({ code: 'ERR_IPC_UNSUPPORTED' });
+    await expectRightHash(client);
+  });
+
+  test('gives the answers of calls that were given up to nobody', async () => {
+    const { client, server } = await connect();
+    const abort = new AbortController();
+    server.kill('SIGSTOP');
+    const aborted = client.request(hashRequest(randomBytes(100)), { signal: abort.signal });
+    const late = client.request(hashRequest(randomBytes(100)), { timeoutMs: 1 });
+    const data = randomBytes(10);
+    const third = client.request(hashRequest(data));
+    abort.abort();
+    await expect(aborted).rejects.toBe(abort.signal.reason);
+    await expect(late).rejects.toBeInstanceOf(TimeoutError);
+    server.kill('SIGCONT');
+    expect(hashOf(await third)).toBe(blake2s(data));
+  });
+
+  test('fails every open call with ERR_IPC_PEER_GONE when the server is killed, and so does who connects later', async () => {
+    const { name, client, server } = await connect(1024 * 1024);
+    const data = randomBytes(100_000);
+    const calls = Array.from({ length: 256 }, () => outcome(client.request(hashRequest(data))));
+    await calls[0];
+    server.kill('SIGKILL');
+    const codes = await Promise.all(calls);
+    expect(new Set(codes.slice(codes.indexOf('ERR_IPC_PEER_GONE')))).toEqual(new Set(['ERR_IPC_PEER_GONE']));
+    await expect(client.request(hashRequest(data))).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+    await server.exited;
+    // The names are still there.
+    expect(existsSync(`/dev/shm/${name}_request`)).toBe(true);
+    await expect(clientOf(name).connect()).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+    // The next server takes them, and removes them when this test ends.
+    await startBarretenberg(name, 4096);
+  });
+
+  test('fails its calls with ERR_IPC_PEER_GONE when the server was asked to end', async () => {
+    const { name, client, server } = await connect();
+    await expectRightHash(client);
+    server.kill('SIGTERM');
+    await expect(server.exited).resolves.toEqual({ code: 0, signal: null });
+    await firstValueFrom(client.state$.pipe(filter((state) => state === 'closed')));
+    await expect(client.request(new Uint8Array(1))).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+    expect(existsSync(`/dev/shm/${name}_request`)).toBe(false);
+    await expect(clientOf(name).connect()).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+  });
+
+  test('goes on with the next server of that name, if it was told to reconnect', async () => {
+    const { name, client, server } = await connect(4096, { reconnect: { delaysMs: [1] } });
+    await expectRightHash(client);
+    server.kill('SIGKILL');
+    await firstValueFrom(client.state$.pipe(filter((state) => state === 'reconnecting')));
+    await startBarretenberg(name, 8192);
+    await expectRightHash(client);
+  });
+
+  test('takes the connection that another client left, and none of its answers', async () => {
+    const { name, client } = await connect(1024 * 1024);
+    // Closed in the middle, here and in a process that is killed.
+    const data = randomBytes(100_000);
+    const given = Array.from({ length: 5 }, () => outcome(client.request(hashRequest(data))));
+    await client.close();
+    expect(new Set(await Promise.all(given))).toEqual(new Set(['ERR_IPC_CLOSED']));
+    const child = start('our-client.mjs', { name, ending: 'die' });
+    await child.exited;
+    const second = clientOf(name);
+    await second.connect();
+    expect(await hashMany(second, 100, 10, () => randomData(1000))).toBe(100);
+  });
+
+  test('is refused with ERR_IPC_OVERLOADED while another client has the server', async () => {
+    const { name, client, server } = await connect();
+    await expect(clientOf(name).connect()).rejects.toMatchObject({ code: 'ERR_IPC_OVERLOADED' });
+    await client.close();
+    const next = clientOf(name, { peerPid: server.pid });
+    await next.connect();
+    await expectRightHash(next);
+  });
+
+  test('knows the process of its server, which must be there', async () => {
+    const { name, client } = await connect();
+    await client.close();
+    const gone = start('our-client.mjs', { name, ending: 'let' });
+    await gone.exited;
+    const wrong = clientOf(name, { peerPid: gone.process.pid });
+    await expect(wrong.connect()).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+    for (const peerPid of [0, -1, 1.5, Number.NaN]) {
+      expect(() => createShmClient(name, { layout: 'barretenberg', peerPid })).toThrow(RangeError);
+    }
+  });
+
+  test.for(['exit', 'terminate', 'let', 'close'])('lets its process end: %s', async (ending) => {
+    const name = freeName();
+    await startBarretenberg(name, 64 * 1024);
+    for (let i = 0; i < 3; i++) {
+      const child = start('our-client.mjs', { name, ending });
+      expect(await child.exited).toEqual({ code: 0, signal: null });
+    }
+    const client = clientOf(name);
+    await client.connect();
+    await expectRightHash(client);
+  });
+
+  test('says what a name may be', () => {
+    for (const name of ['', 'a/b', 'a b', '.hidden', 'shm:', 'x'.repeat(250)]) {
+      expect(() => createShmClient(name, { layout: 'barretenberg' })).toThrow(TypeError);
+    }
+  });
+});
