@@ -492,6 +492,10 @@ bool hub::spin_step(u32 step) noexcept {
       if (settings_.leave_shared_cpu && ++shared_cpu_checks_ > checks_before_move &&
           now - last_move_ns_ >= least_ns_between_moves) {
         last_move_ns_ = now;
+        // The peer runs as soon as this thread is gone. If it still saw this thread on its CPU it would move as well, to
+        // the same one, and again whenever both may.
+        cpu_ = platform::unknown_cpu;
+        for (channel* const each : hot_) publish_cpu(*each);
         (void)platform::leave_cpu();
       } else {
         platform::yield_cpu();
