@@ -13,12 +13,18 @@ import {
   barretenbergListener,
   createBarretenbergClient,
   createBarretenbergServer,
+  createBarretenbergSyncClient,
 } from './barretenberg/index.ts';
-import type { BarretenbergClientOptions, BarretenbergServerOptions } from './barretenberg/options.ts';
+import type {
+  BarretenbergClientOptions,
+  BarretenbergServerOptions,
+  BarretenbergSyncClientOptions,
+} from './barretenberg/options.ts';
 import { ringSizes, shmSettings, type ShmClientOptions, type ShmServerOptions } from './options.ts';
 import { wakesBy } from './runtime.ts';
 import { connectWith } from './shm-connect.ts';
 import { ShmListener } from './shm-listener.ts';
+import type { ShmSyncClient } from './sync.ts';
 
 export type {
   BarretenbergClientOptions,
@@ -27,6 +33,7 @@ export type {
 } from './barretenberg/options.ts';
 export { isShmAvailable } from './runtime.ts';
 export type { Authorize, ShmClientOptions, ShmServerOptions } from './options.ts';
+export type { ShmSyncClient, SyncCallOptions } from './sync.ts';
 
 /**
  * Makes a server on shared memory. `name` is `shm:name` or `name` (a socket in the user's own directory), or `shm:/absolute/socket/path`.
@@ -53,6 +60,20 @@ export function createShmServer(name: string, options: ShmServerOptions | Barret
 export function createShmClient(name: string, options: ShmClientOptions | BarretenbergClientOptions = {}): IpcClient {
   if (options.layout === 'barretenberg') return createBarretenbergClient(name, options);
   return createClient(shmConnect(name, options), options);
+}
+
+/**
+ * Makes a client whose calls block, and connects it. Blocks until the server is ready, `handshakeTimeoutMs` at most.
+ *
+ * Throws TypeError or RangeError on bad options, ERR_IPC_PEER_GONE where there is no server, ERR_IPC_OVERLOADED where it has a client
+ * already, ERR_IPC_TIMEOUT, ERR_IPC_UNSUPPORTED (not Linux), ERR_IPC_NATIVE_UNAVAILABLE without the addon.
+ *
+ * @example
+ * using client = createShmSyncClient('shm:bb', { layout: 'barretenberg' });
+ * const answer = client.call(pack([['Blake2s', { data }]]), { timeoutMs: 1000 });
+ */
+export function createShmSyncClient(name: string, options: BarretenbergSyncClientOptions): ShmSyncClient {
+  return createBarretenbergSyncClient(name, options);
 }
 
 /** The listener that servers on `name` are made of, for other protocols on its channels. */

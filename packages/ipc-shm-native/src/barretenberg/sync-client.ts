@@ -4,27 +4,28 @@ import {
   MessageTooLargeError,
   PeerGoneError,
   ProtocolError,
+  show,
   TimeoutError,
   type Bytes,
 } from '@spanwire/ipc-core';
 import { Attempt, LOOK_AGAIN_MS, type Attached } from './attach.ts';
+import type { ShmSyncClient, SyncCallOptions } from '../sync.ts';
 import type { BarretenbergSettings } from './options.ts';
 import { NEVER_SENT, NO_ANSWER, PEER_IS_GONE, type Wire } from './wire.ts';
 
 /** Larger answers come in memory of their own. */
 const SCRATCH_BYTES: number = 16 * 1024;
-
-export interface SyncCallOptions {
-  /** Throws ERR_IPC_TIMEOUT when the answer is not there by then; its late answer goes to nobody. Default: no limit. */
-  readonly timeoutMs?: number | undefined;
-}
+const MAX_TIMEOUT_MS: number = 2 ** 31 - 1;
+const NO_LIMIT = -1;
+/** To sleep on: nobody wakes it. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 export interface SyncClientSettings extends BarretenbergSettings {
   readonly maxMessageBytes: number;
   readonly handshakeTimeoutMs: number;
 }
 
-export class BarretenbergSyncClient {
+export class BarretenbergSyncClient implements ShmSyncClient {
   readonly #wire: Wire;
   readonly #pid: number;
   readonly #scratch: Bytes = new Uint8Array(SCRATCH_BYTES);
@@ -52,10 +53,10 @@ export class BarretenbergSyncClient {
     }
   }
 
-  /** Sends `data` and blocks for its answer, of which it returns an owned copy. Throws {@link IpcError}. */
   call(data: Uint8Array, options?: SyncCallOptions): Bytes {
+    if (!(data instanceof Uint8Array)) throw new TypeError(`Expected \`data\` to be a Uint8Array, got ${show(data)}`);
+    const timeoutMs = options?.timeoutMs === undefined ? NO_LIMIT : expectTimeout(options.timeoutMs);
     if (this.#over !== undefined) throw this.#over;
-    const timeoutMs = options?.timeoutMs ?? -1;
     if (data.length > this.#maxMessageBytes) {
       throw new MessageTooLargeError(data.length, this.#maxMessageBytes, "the smaller of both sides'");
     }
@@ -65,7 +66,6 @@ export class BarretenbergSyncClient {
     return answer >= 0 ? scratch.slice(0, answer) : this.#fail(answer, timeoutMs);
   }
 
-  /** Idempotent. */
   close(): void {
     this.#over ??= new IpcError('ERR_IPC_CLOSED', 'The client was closed');
     this.#wire.close();
@@ -91,4 +91,7 @@ export class BarretenbergSyncClient {
   }
 }
 
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
+function expectTimeout(value: number): number {
+  if (value >= 0 && value <= MAX_TIMEOUT_MS) return value;
+  throw new RangeError(`Expected \`timeoutMs\` to be from 0 to ${MAX_TIMEOUT_MS}, got ${show(value)}`);
+}
