@@ -326,7 +326,7 @@ result<void> hub::poll_sockets(int timeout_ms) {
     } else if (channel* const which = find(tag)) {
       switch (which->state) {
         case channel_state::handshaking: push(which->slot, event::readable); break;
-        case channel_state::live: listen_to_doorbell(*which); break;
+        case channel_state::live: listen_to_doorbell(*which, ended); break;
         case channel_state::over: break;
       }
     }
@@ -385,9 +385,15 @@ void hub::accept_all() {
   }
 }
 
-void hub::listen_to_doorbell(channel& rung) {
+void hub::listen_to_doorbell(channel& rung, bool hung_up) {
   // Drained before the rings are read: a byte that comes later belongs to news that come later.
-  const platform::drained heard = platform::drain_doorbell(rung.socket.get());
+  platform::drained heard = platform::drain_doorbell(rung.socket.get());
+  // The end is behind the last ring: found now, it makes room before the next client asks for some.
+  while (hung_up && !heard.ended && !heard.descriptors && heard.rings <= rung.rings_allowed) {
+    const platform::drained more = platform::drain_doorbell(rung.socket.get());
+    heard = {heard.rings + more.rings, more.ended, more.descriptors};
+    hung_up = more.rings > 0;
+  }
   if (heard.rings > rung.rings_allowed) return violate(rung, violation::doorbell);
   if (heard.descriptors) return violate(rung, violation::descriptors);
   rung.rings_allowed -= heard.rings;

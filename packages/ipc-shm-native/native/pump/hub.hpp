@@ -146,7 +146,7 @@ class hub {
   [[nodiscard]] u32 take_lane(channel& from, ring::consumer& in, std::span<entry> out);
   void glance_at_cold();
   void accept_all();
-  void listen_to_doorbell(channel& rung);
+  void listen_to_doorbell(channel& rung, bool hung_up);
   void violate(channel& by, violation what, ring::fault detail = ring::fault::none);
   void end(channel& which) noexcept;
   void make_hot(channel& which) noexcept;

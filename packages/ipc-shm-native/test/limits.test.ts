@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { createConnection, type Socket } from 'node:net';
+import type { IpcServer } from '@spanwire/ipc-core';
+import { filter, firstValueFrom } from 'rxjs';
+import { expect, onTestFinished, test } from 'vitest';
+import { createShmClient, createShmServer, type ShmServerOptions } from '../src/index.ts';
+import { start } from './support/children.ts';
+import { eventually } from './support/eventually.ts';
+import { clientHello } from './support/peers.ts';
+import { makeDirectory } from './support/place.ts';
+import { holdingsOf, type Holdings } from './support/process.ts';
+
+const KiB = 1024;
+const small = { requestRingBytes: 8 * KiB, responseRingBytes: 8 * KiB };
+const overloaded = { code: 'ERR_IPC_OVERLOADED' };
+
+async function listening(options: ShmServerOptions): Promise<{ server: IpcServer; address: string; path: string }> {
+  const path = `${makeDirectory()}/s`;
+  const server = createShmServer(`shm:${path}`, { ...small, ...options });
+  onTestFinished(() => server.close());
+  server.respond((_clientId, request) => request);
+  await server.listen();
+  return { server, address: `shm:${path}`, path };
+}
+
+async function connected(address: string) {
+  const client = createShmClient(address);
+  onTestFinished(() => client.close());
+  await client.connect();
+  return client;
+}
+
+/** A connection that says its hello and then nothing. */
+async function greeting(path: string): Promise<Socket> {
+  const socket = createConnection(path);
+  onTestFinished(() => void socket.destroy());
+  await once(socket, 'connect');
+  socket.write(Buffer.from(clientHello, 'hex'));
+  await once(socket, 'data');
+  return socket;
+}
+
+const holdings = (): Holdings => holdingsOf(process.pid);
+
+test('a client beyond maxClients is refused, and taken as soon as one has closed or died', async () => {
+  const { server, address } = await listening({ maxClients: 2 });
+  const first = await connected(address);
+  const victim = start('client.mjs', { address, task: 'stay' });
+  expect(await victim.next()).toBe('connected');
+  await expect(connected(address)).rejects.toMatchObject(overloaded);
+  await first.close();
+  const second = await connected(address);
+  await expect(connected(address)).rejects.toMatchObject(overloaded);
+  const gone = firstValueFrom(server.clients$.pipe(filter((event) => event.type === 'disconnected')));
+  await victim.kill();
+  expect(await gone).toMatchObject({ reason: 'gone' });
+  const third = await connected(address);
+  expect(await Promise.all([second, third].map((client) => client.request(new Uint8Array([7]))))).toHaveLength(2);
+});
+
+test('a client whose rings would exceed maxMemoryBytes is refused until another one has left', async () => {
+  const { address } = await listening({
+    maxMemoryBytes: 64 * KiB,
+    requestRingBytes: 16 * KiB,
+    responseRingBytes: 16 * KiB,
+  });
+  const [first, second] = [await connected(address), await connected(address)];
+  await expect(connected(address)).rejects.toMatchObject(overloaded);
+  await first.close();
+  await connected(address);
+  expect(await second.request(new Uint8Array(3))).toEqual(new Uint8Array(3));
+});
+
+test('memory of handshakes that never end counts, and is given back when they are dropped', async () => {
+  const before = holdings();
+  const { address, path } = await listening({ maxClients: 3, handshakeTimeoutMs: 200 });
+  const steady = await connected(address);
+  const ofOne = holdings().mappings - before.mappings;
+  expect(ofOne).toBeGreaterThan(0);
+  const sockets = [await greeting(path), await greeting(path)];
+  await expect(connected(address)).rejects.toMatchObject(overloaded);
+  expect(await steady.request(new Uint8Array(3))).toEqual(new Uint8Array(3));
+  // One leaves by itself; the server drops the other one.
+  sockets[0]?.destroy();
+  if (sockets[1] !== undefined) await once(sockets[1].resume(), 'close');
+  await Promise.all([connected(address), connected(address)]);
+  // Nothing of the other two.
+  expect(holdings().mappings - before.mappings).toBe(3 * ofOne);
+});
+
+test('connections that say nothing are bounded, and cost clients nothing', async () => {
+  const { address, path } = await listening({ handshakeTimeoutMs: 2 ** 31 - 1 });
+  const steady = await connected(address);
+  const silent = Array.from({ length: 600 }, () => createConnection(path).resume());
+  onTestFinished(() => silent.forEach((socket) => void socket.destroy()));
+  const ended = new Set<Socket>();
+  for (const socket of silent) {
+    socket.on('error', () => undefined);
+    socket.on('close', () => ended.add(socket));
+  }
+  while (ended.size < 600 - 512) expect(await steady.request(new Uint8Array(9))).toHaveLength(9);
+  expect(ended.size).toBe(600 - 512);
+  for (const socket of silent) socket.destroy();
+  while (ended.size < 600) await steady.request(new Uint8Array(9));
+  expect(await (await connected(address)).request(new Uint8Array(2))).toHaveLength(2);
+});
+
+test('1,000 clients over the life of a server leave nothing behind, and no id comes twice', async () => {
+  const { server, address } = await listening({});
+  const ids = new Set<number>();
+  server.clients$.subscribe((event) => {
+    if (event.type === 'connected') ids.add(event.clientId);
+  });
+  const one = async (number: number): Promise<void> => {
+    const client = createShmClient(address);
+    await client.connect();
+    const message = new Uint8Array(1 + (number % 5000)).fill(number);
+    expect(Buffer.compare(await client.request(message), message)).toBe(0);
+    await client.close();
+  };
+  await one(0);
+  await eventually(() => server.stats.clients, 0);
+  await eventually(() => holdings().mappings, 0);
+  const before = holdings();
+  for (let round = 0; round < 40; round++) {
+    await Promise.all(Array.from({ length: 25 }, (_, i) => one(round * 25 + i)));
+  }
+  expect(ids.size).toBe(1_001);
+  await eventually(holdings, before);
+});
+
+test('512 clients at once each get their own answers; the next one is refused', { timeout: 120_000 }, async () => {
+  const { server, address } = await listening({});
+  const clients = Array.from({ length: 512 }, () => createShmClient(address));
+  await Promise.all(clients.map((client) => client.connect()));
+  expect(server.stats.clients).toBe(512);
+  await expect(connected(address)).rejects.toMatchObject(overloaded);
+  const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  const asked = clients.flatMap((client, i) =>
+    ['a', 'b', 'c'].map(async (j) => decode(await client.request(new TextEncoder().encode(`${i}${j}`)))),
+  );
+  expect(await Promise.all(asked)).toEqual(clients.flatMap((_, i) => ['a', 'b', 'c'].map((j) => `${i}${j}`)));
+  await Promise.all(clients.map((client) => client.close()));
+  await eventually(() => server.stats.clients, 0);
+  await eventually(() => holdings().mappings, 0);
+});
