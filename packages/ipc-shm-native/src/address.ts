@@ -12,21 +12,28 @@ export interface Rendezvous {
   /** The address in its normal form, for messages. */
   readonly address: string;
   readonly path: string;
-  /** The directory that is made and checked; undefined for a path that the caller chose. */
+  /** The directory that a server makes and checks; undefined for a path that the caller chose. */
   readonly directory: string | undefined;
+  /** Nobody named the directory: then clients check it, too, since others could have been there first. */
+  readonly isDefault: boolean;
 }
 
 /** Reads `shm:name`, `name`, `shm:/absolute/socket/path` or such a path. Throws TypeError or RangeError. */
 export function parseAddress(name: unknown, directory: unknown): Rendezvous {
   if (typeof name !== 'string') throw badName(typeof name);
   const rest = name.startsWith(SCHEME) ? name.slice(SCHEME.length) : name;
-  if (isAbsolute(rest)) return { address: SCHEME + rest, path: fitting(rest), directory: undefined };
+  if (isAbsolute(rest)) return { address: SCHEME + rest, path: fitting(rest), directory: undefined, isDefault: false };
   if (!/^[\w][\w.-]*$/.test(rest)) throw badName(JSON.stringify(name));
   if (directory !== undefined && (typeof directory !== 'string' || !isAbsolute(directory))) {
     throw new TypeError(`Expected \`directory\` to be an absolute path, got ${JSON.stringify(directory)}`);
   }
   const folder = directory ?? defaultDirectory();
-  return { address: SCHEME + rest, path: fitting(join(folder, `${rest}.sock`)), directory: folder };
+  return {
+    address: SCHEME + rest,
+    path: fitting(join(folder, `${rest}.sock`)),
+    directory: folder,
+    isDefault: directory === undefined,
+  };
 }
 
 /** Makes the directory and checks that nobody else can put anything into it. Throws {@link IpcError}. */
@@ -37,6 +44,18 @@ export function prepareDirectory(directory: string): void {
     const code = (cause as NodeJS.ErrnoException).code ?? 'unknown';
     throw new SystemError('mkdir', code, `Expected to make the directory ${directory}, got ${code}`, { cause });
   }
+  checkDirectory(directory);
+}
+
+/** Throws ERR_IPC_UNAUTHORIZED where the default directory of `rendezvous` is not the user's alone. One that is not there is no danger. */
+export function checkDefaultDirectory(rendezvous: Rendezvous): void {
+  const { directory, isDefault } = rendezvous;
+  if (isDefault && directory !== undefined && lstatSync(directory, { throwIfNoEntry: false }) !== undefined) {
+    checkDirectory(directory);
+  }
+}
+
+function checkDirectory(directory: string): void {
   const found = lstatSync(directory);
   const uid = process.getuid?.();
   if (!found.isDirectory() || (uid !== undefined && found.uid !== uid)) {

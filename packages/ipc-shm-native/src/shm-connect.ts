@@ -12,7 +12,7 @@ import {
   type Hello,
   type PeerHello,
 } from '@spanwire/ipc-core';
-import type { Rendezvous } from './address.ts';
+import { checkDefaultDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
 import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
@@ -177,6 +177,7 @@ class Attempt implements SlotOwner {
     const doing = `connecting to ${address} (${path})`;
     let slot: number;
     try {
+      checkDefaultDirectory(this.#options.rendezvous);
       slot = this.#pump.hub.connect(path, 0);
     } catch (error) {
       if (isNativeFailure(error) && errnoName(error.errno) === 'EAGAIN') {

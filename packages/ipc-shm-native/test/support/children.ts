@@ -25,7 +25,6 @@ export interface ChildOptions {
   /** What starts node, such as `prlimit` with its arguments. */
   readonly wrapper?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly uid?: number;
 }
 
 export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
@@ -33,11 +32,7 @@ export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtu
 /** Starts `fixtures/<name>` with `argument` as JSON. */
 export function start(name: string, argument: unknown = {}, options: ChildOptions = {}): Child {
   const stdio: StdioOptions = ['ignore', 'inherit', 'pipe', 'ipc'];
-  const settings = {
-    stdio,
-    env: { ...process.env, ...options.env },
-    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid, cwd: '/' }),
-  };
+  const settings = { stdio, env: { ...process.env, ...options.env } };
   const [program, ...wrapped] = options.wrapper ?? [];
   return watch(
     program === undefined
