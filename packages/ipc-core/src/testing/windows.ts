@@ -61,6 +61,27 @@ export function describeWindows(transport: TransportUnderTest): void {
     expect(most).toBeLessThanOrEqual(windowBytes + size);
   });
 
+  test('requests larger than the window count as well: one at a time, and others are served meanwhile', async () => {
+    const size = 40_000;
+    const held: IpcRequest[] = [];
+    const fixture = await serve(transport, { windowBytes: 16 * KiB });
+    fixture.server.requests$.subscribe((request) => {
+      if (request.span.byteLength < size) request.respond(request.span);
+      else held.push(request);
+    });
+    const other = await fixture.client();
+    const client = await fixture.client();
+    const answers = Array.from({ length: 20 }, (_, i) => client.request(numbered(i, size)));
+    for (let i = 0; i < 20; i++) {
+      await eventually(`request ${i}`, () => held.length > 0);
+      await converse(other, 3);
+      expect(held.length).toBe(1);
+      const request = held.pop()!;
+      request.respond(request.span.slice(0, 4));
+    }
+    expect((await Promise.all(answers)).map((answer) => readU32(answer))).toEqual([...Array(20).keys()]);
+  });
+
   test('the unanswered requests of a client stay inside maxInFlight, and others are served meanwhile', async () => {
     const held: IpcRequest[] = [];
     const fixture = await serve(transport, { maxInFlight: 5 });
