@@ -213,7 +213,7 @@ function pipelined(depth: number): Scenario {
           workload: { ...workload, style },
           ...common,
           ...(depth === 256 ? pipelinedTarget(link, style) : {}),
-          fullOnly: depth !== 256 || (link !== 'shm' && (link !== 'unix' || style !== 'promise')),
+          fullOnly: depth !== 256 || !isQuick(link, style),
         })),
       ),
       ...unbatchedPeers.map((link): Case => ({
@@ -225,6 +225,11 @@ function pipelined(depth: number): Scenario {
       })),
     ],
   };
+}
+
+/** What has a target, and sockets to see it beside. */
+function isQuick(link: LinkName, style: Style): boolean {
+  return link === 'shm' ? style !== 'observable' : link === 'unix' && style === 'promise';
 }
 
 /** One processor to each side: a request may take as long as half a round trip of the floor, a promise more. */
