@@ -146,6 +146,30 @@ test('nothing comes between a part of an item and the error that ends it, not ev
   ]);
 });
 
+test('the error that ends a part of an item, or of an answer, goes before all that waits', () => {
+  const { server, client } = scriptedServer();
+  const source = new Subject<Uint8Array>();
+  server.respond((_id, request) => (request.byteLength === 0 ? source : pattern(readU32(request))));
+  const channel = client({ capacityBytes: 8184 });
+  channel.deliver(frame(KIND_STREAM_REQUEST, 1));
+  channel.room = 2;
+  source.next(pattern(50_000));
+  channel.deliver(frame(KIND_REQUEST, 2, u32(50_000)), frame(KIND_REQUEST, 3, u32(10)));
+  channel.deliver(frame(KIND_CANCEL, 1));
+  channel.makeRoom(3);
+  expect(channel.sent.slice(2).map(({ kind, id }) => [kind, id])).toEqual([
+    [KIND_ERROR, 1],
+    [KIND_RESPONSE, 2],
+    [KIND_RESPONSE, 2],
+  ]);
+  channel.deliver(frame(KIND_CANCEL, 2));
+  channel.makeRoom();
+  expect(channel.sent.slice(5).map(({ kind, id }) => [kind, id])).toEqual([
+    [KIND_ERROR, 2],
+    [KIND_RESPONSE, 3],
+  ]);
+});
+
 test('what a source does when it is stopped cannot come between, either', () => {
   const { server, client, events } = scriptedServer();
   const source = new Observable<Uint8Array>((subscriber) => {

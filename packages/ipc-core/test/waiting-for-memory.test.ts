@@ -135,6 +135,20 @@ test('items, and the end, stay behind an item that waits', async () => {
   expect(client.stats.pending).toBe(0);
 });
 
+test('a stream that is left while its items wait releases all of them', async () => {
+  const { client, channel, reply } = await exhausted();
+  const subscription = client.request$(bytesOf('y')).subscribe();
+  const id = lastId(channel);
+  const frames = [...fragments(KIND_ITEM, id, 1), new ScriptedFrame(KIND_ITEM, id, u32(1))];
+  channel.deliver(...frames);
+  subscription.unsubscribe();
+  expect(frames.map(({ releases }) => releases)).toEqual([1, 1, 1, 1]);
+  expect(channel.ofKind(KIND_CANCEL, id).length).toBe(1);
+  channel.deliver(new ScriptedFrame(KIND_END, id));
+  expect(client.stats.pending).toBe(0);
+  reply.release();
+});
+
 test('when the connection breaks, what waits is released, and its calls fail', async () => {
   const { client, channel } = await exhausted();
   const failure = failureOf(client.request(bytesOf('y')));

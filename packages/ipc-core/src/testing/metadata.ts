@@ -1,8 +1,9 @@
 /** Metadata and deadlines. */
 import { expect, test } from 'vitest';
 import type { IpcRequest } from '../contract.ts';
+import { FLAG_EXTENSION, KIND_REQUEST } from '../frame.ts';
 import { deferred, eventually, expectCode } from './eventually.ts';
-import { echo, withClient } from './fixture.ts';
+import { echo, serveWith, withClient } from './fixture.ts';
 import { bytesOf, pattern, textOf, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
 
@@ -61,5 +62,22 @@ export function describeMetadata(transport: TransportUnderTest): void {
     await eventually('the late answer is dropped', () => fixture.server.stats.droppedAnswers === 1);
     expect(textOf(await client.request(bytesOf('next')))).toBe('next');
     await eventually('nothing is open', () => fixture.server.stats.openRequests === 0 && client.stats.pending === 0);
+  });
+
+  test('an answer after the deadline is dropped, also when the client says nothing: its call timed out', async () => {
+    const fixture = await serveWith(transport, (_id, request, info) => {
+      if (info.deadlineMs === undefined) return request;
+      return new Promise((resolve) => info.signal.addEventListener('abort', () => resolve(request)));
+    });
+    const raw = await fixture.raw();
+    // u16 size of the fields, then type 1, 4 bytes: 20 ms; padded to 16 bytes.
+    const extended = Uint8Array.of(8, 0, 1, 0, 4, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7);
+    await raw.send(KIND_REQUEST, 1, extended, FLAG_EXTENSION);
+    await raw.untilEnded(1);
+    expect(raw.errorCode(1)).toBe('ERR_IPC_TIMEOUT');
+    await raw.send(KIND_REQUEST, 2, u32(2));
+    await raw.untilEnded(2);
+    expect(raw.terminals(1).length).toBe(1);
+    expect(fixture.server.stats).toMatchObject({ droppedAnswers: 1, openRequests: 0 });
   });
 }
