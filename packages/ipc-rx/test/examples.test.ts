@@ -55,6 +55,12 @@ const expectations: Record<string, (result: Record<string, unknown>) => void> = 
       stats: { started: 4, finished: 1, cancelled: 3 },
     });
   },
+  'hash-with-barretenberg': (result) => {
+    const elsewhere = { skipped: `no server for ${process.platform} ${process.arch}` };
+    const shipped = process.platform === 'linux' && process.arch === 'x64';
+    if (!shipped && 'skipped' in result) expect(result).toEqual(elsewhere);
+    else expect(result).toEqual({ inputs: 2000, right: [2000, 2000, 2000, 2000] });
+  },
   'rolling-restart': (result) => {
     expect(result).toMatchObject({ servers: 4, ranTwice: 0, lost: 0 });
     expect(result['answered']).toBe(result['asked']);
