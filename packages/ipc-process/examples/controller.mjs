@@ -47,7 +47,8 @@ try {
 
   // An Observable of the worker; take(3) ends it there.
   const heartbeats$ = await second.heartbeats(5);
-  console.log(`heartbeats: ${await lastValueFrom(heartbeats$.pipe(take(3), toArray()))}`);
+  const heartbeats = await lastValueFrom(heartbeats$.pipe(take(3), toArray()));
+  console.log('heartbeats:', heartbeats.join(','));
 
   // The end of a worker fails what it was asked for, and nothing is asked twice without your knowing.
   const spawned = ipc.processOf(second);

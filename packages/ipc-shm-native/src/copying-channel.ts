@@ -1,7 +1,14 @@
 /** A channel for runtimes in which no ArrayBuffer may lie on foreign memory: the addon copies in and out. */
 import type { Memory } from './addon.ts';
 import { CONTROL_PREFIX_BYTES, recordBytes } from './layout.ts';
-import { BROKEN_TAIL, capacityOf, CONTROL_LANE_INDEX, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
+import {
+  BROKEN_TAIL,
+  capacityOf,
+  CONTROL_LANE_INDEX,
+  DATA_LANE,
+  ShmChannel,
+  type ShmChannelOptions,
+} from './shm-channel.ts';
 
 export class CopyingChannel extends ShmChannel {
   readonly capacityBytes: number;

@@ -231,7 +231,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       this.#controlQueue.push([kind, id, payload.slice()]);
     }
     if (this.#controlQueue.length + this.#creditQueue.size > MAX_WAITING_CONTROL) {
-      this.violatedLater(`Expected a peer that reads its control frames, got one that left ${MAX_WAITING_CONTROL} unread`);
+      this.violatedLater(
+        `Expected a peer that reads its control frames, got one that left ${MAX_WAITING_CONTROL} unread`,
+      );
     }
     this.#waitForRoom(CONTROL_LANE_INDEX, MAX_CONTROL_BYTES + CONTROL_PREFIX_BYTES);
   }

@@ -58,8 +58,8 @@ export function connectWith(options: ShmConnectOptions, context: ClientContext):
 
 const READY: Uint8Array = Uint8Array.of(1);
 
-/** The client's half of a handshake; shared by the blocking form. */
-export class ClientHandshake {
+/** The client's half of a handshake. */
+class ClientHandshake {
   readonly pump: Pump;
   readonly slot: number;
   readonly #hello = new HelloBuffer();

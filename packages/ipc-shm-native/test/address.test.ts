@@ -46,8 +46,8 @@ describe('names', () => {
   });
 
   test.each([[7], [undefined], [null], [{}]])('%j is no name, although a program without types may say so', (name) => {
-    expect(() => createShmServer(name as unknown as string)).toThrow(TypeError);
-    expect(() => createShmClient(name as unknown as string)).toThrow(TypeError);
+    expect(() => createShmServer(name as string)).toThrow(TypeError);
+    expect(() => createShmClient(name as string)).toThrow(TypeError);
   });
 
   test('one is the same with and without its scheme, and as a path', async () => {

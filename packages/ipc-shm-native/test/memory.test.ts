@@ -99,7 +99,7 @@ test('spans of a client that left, orderly or not, can be read no more', async (
   const victim = start('client.mjs', { address, task: 'flood', depth: 3 });
   await victim.next();
   await eventually(() => views.length, 4);
-  expect(views.map((view) => view.length).sort()).toEqual([10, 64, 64, 64]);
+  expect(views.map((view) => view.length).toSorted((a, b) => a - b)).toEqual([10, 64, 64, 64]);
   const aborted = Promise.all(
     held.map(({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))),
   );

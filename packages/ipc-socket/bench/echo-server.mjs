@@ -4,14 +4,14 @@ import { createServer } from 'node:net';
 import { createSocketServer } from '@spanwire/ipc-socket';
 import { map } from 'rxjs';
 
-const [kind, path] = process.argv.slice(2);
+const [kind = '', path = ''] = process.argv.slice(2);
 if (kind === 'bare') {
   createServer((socket) => {
     socket.on('data', (chunk) => socket.write(chunk));
     socket.on('error', () => {});
   }).listen(path, () => process.send?.('ready'));
 } else {
-  const server = createSocketServer(String(path));
+  const server = createSocketServer(path);
   server.requests$
     .pipe(map(({ clientId, requestId, span }) => ({ clientId, requestId, data: span })))
     .subscribe(server.responses);

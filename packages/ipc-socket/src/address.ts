@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { IpcError } from '@spanwire/ipc-core';
 
 /** sun_path has 108 bytes on Linux and 104 on BSDs, the last one NUL. Node 20 silently binds a cut name beyond it. */
-export const MAX_PATH_BYTES: number = process.platform === 'linux' ? 107 : 103;
+const MAX_PATH_BYTES: number = process.platform === 'linux' ? 107 : 103;
 
 /** A parsed address. `text` is its normal form, for messages. */
 export type SocketAddress =
@@ -45,7 +45,7 @@ export function parseClientAddress(address: unknown): SocketAddress {
 }
 
 /** What a named pipe is called on Windows. */
-export function windowsPipePath(name: string): string {
+function windowsPipePath(name: string): string {
   return PIPE_PREFIX + name;
 }
 

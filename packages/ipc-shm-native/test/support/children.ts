@@ -27,7 +27,7 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
 /** Starts `fixtures/<name>` with `argument` as JSON. */
 export function start(name: string, argument: unknown = {}, options: ChildOptions = {}): Child {
