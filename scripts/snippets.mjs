@@ -5,7 +5,16 @@
 // prints its first line), the last has to end by itself with exit code 0, and the others get SIGTERM and have to end with 0, too. A `text`
 // block directly after a program is what it has to print; a line of `...` in it stands for any lines.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, relative } from 'node:path';
 import { root } from './workspace.mjs';
 
@@ -16,7 +25,11 @@ import { root } from './workspace.mjs';
 export function readmes() {
   const found = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md'];
   for (const parent of ['packages', 'apps']) {
-    for (const name of readdirSync(join(root, parent))) found.push(`${parent}/${name}/README.md`);
+    for (const name of readdirSync(join(root, parent))) {
+      // A package may run its README by itself, where that takes more than a program at a time.
+      const folder = join(root, parent, name);
+      if (!existsSync(join(folder, 'test/documentation.test.ts'))) found.push(`${parent}/${name}/README.md`);
+    }
   }
   for (const name of readdirSync(join(root, 'docs'))) if (name.endsWith('.md')) found.push(`docs/${name}`);
   return found.filter((file) => statSync(join(root, file), { throwIfNoEntry: false })?.isFile() ?? false);
