@@ -5,7 +5,7 @@ import type { ClientEvent } from '@spanwire/ipc-core';
 import { filter, firstValueFrom } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createShmClient, createShmServer } from '../src/index.ts';
-import { start } from './support/children.ts';
+import { expectSanitized, start } from './support/children.ts';
 import { converse } from './support/converse.ts';
 import { eventually } from './support/eventually.ts';
 import { builtPeer, clientHello } from './support/peers.ts';
@@ -49,6 +49,7 @@ describe.each([true, false])('with external buffers: %s', (externalBuffers) => {
       const address = `shm:${directory}/s`;
       const server = start('server.mjs', { address, server: { ...small, ...patient, externalBuffers } });
       expect(await server.next()).toBe('listening');
+      expectSanitized(server);
       const steady = createShmClient(address);
       onTestFinished(() => steady.close());
       await steady.connect();

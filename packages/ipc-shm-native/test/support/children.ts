@@ -1,8 +1,9 @@
 /** Real processes for tests. Each is killed when its test ends, and ends by itself when the test process does not live to see that. */
 import { fork, spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 
 export interface Exit {
   readonly code: number | null;
@@ -29,10 +30,33 @@ export interface ChildOptions {
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
+/** What makes child processes use the addon that test-native/asan.mjs built. */
+const sanitized = underSanitizer(process.env['SPANWIRE_ASAN']);
+
+function underSanitizer(build: string | undefined): Record<string, string> {
+  if (build === undefined) return {};
+  const { folder, runtime } = JSON.parse(build) as { folder: string; runtime: string };
+  return {
+    // Where node-gyp-build looks instead of the package.
+    '@SPANWIRE/IPC_SHM_NATIVE_PREBUILD': folder,
+    LD_PRELOAD: runtime,
+    // Node ends without giving everything back.
+    ASAN_OPTIONS: 'detect_leaks=0',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  };
+}
+
+/** Whether a process uses the addon that it should. */
+export function expectSanitized(child: Child): void {
+  const folder = sanitized['@SPANWIRE/IPC_SHM_NATIVE_PREBUILD'];
+  if (folder === undefined) return;
+  expect(readFileSync(`/proc/${child.pid}/maps`, 'utf8')).toContain(`${folder}/build/Release`);
+}
+
 /** Starts `fixtures/<name>` with `argument` as JSON. */
 export function start(name: string, argument: unknown = {}, options: ChildOptions = {}): Child {
   const stdio: StdioOptions = ['ignore', 'inherit', 'pipe', 'ipc'];
-  const settings = { stdio, env: { ...process.env, ...options.env } };
+  const settings = { stdio, env: { ...process.env, ...sanitized, ...options.env } };
   const [program, ...wrapped] = options.wrapper ?? [];
   return watch(
     program === undefined
