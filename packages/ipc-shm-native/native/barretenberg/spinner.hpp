@@ -1,6 +1,8 @@
 // Whether to wait awake for the other side, and how long: spinning pays while answers come faster than a thread wakes.
 #pragma once
 
+#include <algorithm>
+
 #include "../platform/cpu.hpp"
 
 namespace spanwire::barretenberg {
@@ -9,18 +11,20 @@ class spinner {
  public:
   // `budget_ns` 0 never spins. With one CPU, spinning only keeps the peer from running.
   explicit spinner(std::int64_t budget_ns) noexcept
-      : budget_ns_{platform::usable_cpus() > 1 ? budget_ns : 0}, wanted_{budget_ns_ > 0} {}
+      : budget_ns_{platform::usable_cpus() > 1 ? budget_ns : 0} {}
 
-  // The wait is new: nothing is known of it.
+  // The wait is new: nothing is known of it but how the last ones ended.
   void begin() noexcept {
     begin_ns_ = 0;
     steps_ = 0;
     yielded_ = false;
+    spins_ = budget_ns_ > 0 && skip_ == 0;
+    if (skip_ > 0) --skip_;
   }
 
   // One step awake. False: sleep now.
   [[nodiscard]] bool step() noexcept {
-    if (!wanted_) return false;
+    if (!spins_) return false;
     if (++steps_ % steps_per_look == 0) {
       const std::int64_t now = platform::now_ns();
       if (begin_ns_ == 0) begin_ns_ = now;
@@ -38,6 +42,7 @@ class spinner {
 
   // What was waited for came while awake.
   void came() noexcept {
+    penalty_ = 0;
     if (!yielded_) {
       after_yield_ = 0;
       return;
@@ -51,14 +56,19 @@ class spinner {
     (void)platform::leave_cpu();
   }
 
-  // It came after a sleep; all in all it took this long.
-  void came_late(std::int64_t waited_ns) noexcept { wanted_ = waited_ns < 2 * budget_ns_; }
+  // It came after a sleep; all in all it took this long. Where that is not worth spinning for, ever fewer of the next
+  // waits spin: one in a while still does, since sleeping takes long by itself on a busy machine.
+  void came_late(std::int64_t waited_ns) noexcept {
+    penalty_ = waited_ns < 2 * budget_ns_ ? 0 : std::min(2 * penalty_ + 1, most_skipped);
+    skip_ = penalty_;
+  }
 
   [[nodiscard]] std::int64_t budget_ns() const noexcept { return budget_ns_; }
 
  private:
   static constexpr unsigned steps_per_look = 16;
   static constexpr unsigned times_before_move = 4;
+  static constexpr unsigned most_skipped = 15;
   static constexpr std::int64_t ns_before_yield = 10'000;
   static constexpr std::int64_t least_ns_between_moves = 10'000'000;
 
@@ -67,8 +77,10 @@ class spinner {
   std::int64_t last_move_ns_ = 0;
   unsigned steps_ = 0;
   unsigned after_yield_ = 0;
+  unsigned penalty_ = 0;
+  unsigned skip_ = 0; // waits that do not spin
   bool yielded_ = false;
-  bool wanted_;
+  bool spins_ = false;
 };
 
 } // namespace spanwire::barretenberg

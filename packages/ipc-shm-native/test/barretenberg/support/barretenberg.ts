@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { findBbBinary, findNapiBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
@@ -53,6 +54,8 @@ export async function startBarretenberg(name: string, ringBytes: number): Promis
     child.kill('SIGTERM');
     child.kill('SIGCONT');
     await exited;
+    // It was killed, maybe.
+    for (const ring of ['request', 'response']) rmSync(`/dev/shm/${name}_${ring}`, { force: true });
   });
   const said: string[] = [];
   await new Promise<void>((resolve, reject) => {
