@@ -133,7 +133,11 @@ export class Pump {
       const what = batch[i] ?? 0;
       const slot = what & SLOT_MASK;
       if ((what & EVENT_BIT) !== 0) {
-        this.#onEvent(slot, batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
+        try {
+          this.#onEvent(slot, batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
+        } catch (error) {
+          surface(error);
+        }
         continue;
       }
       const owner = this.#slots[slot];
@@ -146,7 +150,13 @@ export class Pump {
     }
     // Deliveries may concern others.
     const concerned = this.#concerned;
-    for (let i = 0; i < concerned.length; i++) concerned[i]?.endOfBatch();
+    for (let i = 0; i < concerned.length; i++) {
+      try {
+        concerned[i]?.endOfBatch();
+      } catch (error) {
+        surface(error);
+      }
+    }
     concerned.length = 0;
     this.handling = false;
     this.crowded = false;
@@ -184,6 +194,13 @@ export class Pump {
     else if (event === EVENT_VIOLATED) owner.violated(addon().describeViolation(second, third));
     else if (event === EVENT_ROOM) owner.room(second);
   }
+}
+
+/** A callback threw: that is an uncaught exception, which must not cost the other connections their part of the batch. */
+function surface(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
 
 /** Whether `error` comes from the addon. */

@@ -385,17 +385,20 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   endOfBatch(): void {
     this.#concerned = false;
     const frames = this.#frames;
-    if (frames.length > 0 && this.#onFrames !== undefined && this.#state === 'open') {
-      this.#frames = [];
-      this.#onFrames(frames);
-    }
-    if (this.unpublished > 0) {
-      this.unpublished = 0;
-      this.publishData();
-    }
-    if (this.#releasesToPublish) {
-      this.#releasesToPublish = false;
-      if (this.#state !== 'over') this.storeTail(this.#released);
+    try {
+      if (frames.length > 0 && this.#onFrames !== undefined && this.#state === 'open') {
+        this.#frames = [];
+        this.#onFrames(frames);
+      }
+    } finally {
+      if (this.unpublished > 0) {
+        this.unpublished = 0;
+        this.publishData();
+      }
+      if (this.#releasesToPublish) {
+        this.#releasesToPublish = false;
+        if (this.#state !== 'over') this.storeTail(this.#released);
+      }
     }
   }
 

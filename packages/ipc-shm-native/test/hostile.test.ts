@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { ClientEvent } from '@spanwire/ipc-core';
-import { filter, firstValueFrom } from 'rxjs';
+import { filter, firstValueFrom, take } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createShmClient, createShmServer } from '../src/index.ts';
 import { expectSanitized, start } from './support/children.ts';
@@ -17,18 +17,24 @@ import { stateOf } from './support/served.ts';
 const MUTATIONS = scale('SPANWIRE_MUTATIONS', 120_000);
 const run = promisify(execFile);
 const hostile = await builtPeer('hostile');
-const deeds = (await run(hostile, ['deeds'])).stdout.trim().split('\n');
+const deeds = (await run(hostile, ['deeds'])).stdout
+  .trim()
+  .split('\n')
+  .map((line) => line.split('\t') as [deed: string, finding: string]);
 const small = { requestRingBytes: 8192, responseRingBytes: 8192 };
 /** Only what is done to it may end a connection. */
 const patient = { stalledClient: { afterMs: 2 ** 31 - 1 } };
 
 describe.each([true, false])('with external buffers: %s', (externalBuffers) => {
-  test.each(deeds)('a client is dropped with ERR_IPC_PROTOCOL for its %s', async (deed) => {
+  test.each(deeds)('a client is dropped with ERR_IPC_PROTOCOL for its %s: %s', async (deed, message) => {
     const path = `${makeDirectory()}/s`;
     const server = createShmServer(`shm:${path}`, { ...small, ...patient, externalBuffers });
     onTestFinished(() => server.close());
     const never = new Promise<never>(() => undefined);
-    server.respond((_clientId, request) => (request[0] === 0x68 ? never : request));
+    server.respond((_clientId, request, { input$ }) => {
+      if (input$ !== undefined) return input$.pipe(take(1));
+      return request[0] === 0x68 ? never : request;
+    });
     server.messages$.subscribe();
     await server.listen();
     const left = firstValueFrom(
@@ -37,7 +43,7 @@ describe.each([true, false])('with external buffers: %s', (externalBuffers) => {
       ),
     );
     await run(hostile, [path, clientHello, 'deed', deed]);
-    expect(await left).toMatchObject({ reason: 'protocol', error: { code: 'ERR_IPC_PROTOCOL' } });
+    expect(await left).toMatchObject({ reason: 'protocol', error: { code: 'ERR_IPC_PROTOCOL', message } });
   });
 
   test(

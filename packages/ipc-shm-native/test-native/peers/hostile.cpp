@@ -1,8 +1,8 @@
 // A client that breaks every rule.
-//   hostile PATH HELLO-IN-HEX deed NAME        does one thing no client may do, and waits until the server ends the connection
+//   hostile PATH HELLO-IN-HEX deed NAME        does what no client may do, and waits until the server ends the connection
 //   hostile PATH HELLO-IN-HEX wild SEED COUNT  does COUNT random things, over as many connections as it takes
 // `wild` prints a line of JSON in the end: mutations, connections, and how many of those the server ended. `deeds` lists
-// the names of deeds.
+// the names of deeds, each with what the server says of it.
 #include <linux/falloc.h>
 #include <sys/wait.h>
 #include <sys/mman.h>
@@ -80,80 +80,100 @@ void pass_descriptors(int socket) {
 
 struct deed {
   const char* name;
+  const char* finding; // what the server says of it
   void (*act)(attacker& by);
 };
 
 constexpr u32 fragment_header = 8;
 
 const deed deeds[] = {
-    {"head-backwards",
+    {"head-backwards", "data ring: head out of range",
      [](attacker& by) {
        by.send(one_way, 0, 64);
        while (by.data.tail() != by.data.head) sched_yield();
        by.data.publish_at(by.data.head - 8);
        by.wake();
      }},
-    {"head-beyond-capacity",
+    {"head-beyond-capacity", "data ring: head out of range",
      [](attacker& by) {
        by.data.publish_at(by.data.memory.capacity + 8);
        by.wake();
      }},
-    {"head-misaligned",
+    {"head-misaligned", "data ring: head misaligned",
      [](attacker& by) {
        by.data.put(8, kind_and_id(one_way, 0), 8);
        by.data.publish_at(by.data.head + 4);
        by.wake();
      }},
-    {"record-longer-than-published",
+    {"record-longer-than-published", "data ring: record longer than what was published",
      [](attacker& by) {
        by.data.put(5000, kind_and_id(one_way, 0), 8);
        by.data.publish();
        by.wake();
      }},
-    {"control-head-beyond-capacity",
+    {"control-head-beyond-capacity", "control ring: head out of range",
      [](attacker& by) {
        by.control.publish_at(by.control.memory.capacity + 8);
        by.wake();
      }},
-    {"control-record-too-short", [](attacker& by) { by.send_control(cancel, 1, 0, 0, control_prefix_bytes - 4); }},
-    {"control-record-too-long", [](attacker& by) { by.send_control(cancel, 1, 0, 72, control_prefix_bytes + 72); }},
-    {"control-flags", [](attacker& by) { by.send_control(cancel, 1, 0, 0, control_prefix_bytes | flag_more); }},
-    {"control-kind-unknown", [](attacker& by) { by.send_control(15, 1, 0, 0, control_prefix_bytes); }},
-    {"data-kind-in-control", [](attacker& by) { by.send_control(request, 1, 0, 0, control_prefix_bytes); }},
+    {"control-record-too-short",
+     "control record of impossible size",
+     [](attacker& by) { by.send_control(cancel, 1, 0, 0, control_prefix_bytes - 4); }},
+    {"control-record-too-long",
+     "control record of impossible size",
+     [](attacker& by) { by.send_control(cancel, 1, 0, 72, control_prefix_bytes + 72); }},
+    {"control-flags",
+     "Expected whole control frames of kind 8 to 10, got kind 8",
+     [](attacker& by) { by.send_control(cancel, 1, 0, 0, control_prefix_bytes | flag_more); }},
+    {"control-kind-unknown",
+     "Expected whole control frames of kind 8 to 10, got kind 15",
+     [](attacker& by) { by.send_control(15, 1, 0, 0, control_prefix_bytes); }},
+    {"data-kind-in-control",
+     "Expected whole control frames of kind 8 to 10, got kind 0",
+     [](attacker& by) { by.send_control(request, 1, 0, 0, control_prefix_bytes); }},
     {"control-ahead-of-unpublished-data",
+     "Expected a control frame that follows published data, got one that follows data to come",
      [](attacker& by) { by.send_control(cancel, 1, 4096, 0, control_prefix_bytes); }},
-    {"control-kind-in-data", [](attacker& by) { by.send(cancel, 1, 0); }},
-    {"kind-unknown", [](attacker& by) { by.send(12, 1, 16); }},
-    {"kind-of-a-server", [](attacker& by) { by.send(4, 1, 16); }},
-    {"id-in-use",
+    {"control-kind-in-data",
+     "Expected data frames of kind 0 to 7, got kind 8",
+     [](attacker& by) { by.send(cancel, 1, 0); }},
+    {"kind-unknown", "Expected data frames of kind 0 to 7, got kind 12", [](attacker& by) { by.send(12, 1, 16); }},
+    {"kind-of-a-server",
+     "Expected a frame that a client may send, got one of kind 4",
+     [](attacker& by) { by.send(4, 1, 16); }},
+    {"id-in-use", "Expected a wire id that is not in use, got 7",
      [](attacker& by) {
        // The first is never answered: the test's handler does not, when a request begins like this.
        std::byte* const first = by.data.put(16, kind_and_id(request, 7), 16);
        *first = std::byte{'h'};
        by.send(request, 7, 16);
      }},
-    {"fragments-of-two-messages",
+    {"fragments-of-two-messages", "Expected the next fragment of kind 0, id 1, got a frame of kind 0, id 2",
      [](attacker& by) {
        std::byte* const first = by.data.put(64 | flag_more, kind_and_id(request, 1), 64);
        std::memcpy(first, std::array{1000u, 0u}.data(), fragment_header);
        by.send(request, 2, 64);
      }},
-    {"fragments-longer-than-announced",
+    {"fragments-longer-than-announced", "Expected fragments of 60 bytes together, got 120",
      [](attacker& by) {
        std::byte* const first = by.data.put(64 | flag_more, kind_and_id(request, 1), 64);
        std::memcpy(first, std::array{60u, 0u}.data(), fragment_header);
        by.send(request, 1, 64);
      }},
-    {"fragment-without-total", [](attacker& by) { by.send(request, 1, 4, flag_more); }},
-    {"extension-longer-than-its-frame",
+    {"fragment-without-total",
+     "Expected the total in the first fragment, got 4 bytes",
+     [](attacker& by) { by.send(request, 1, 4, flag_more); }},
+    {"extension-longer-than-its-frame", "Expected an extension block inside its frame of 16 bytes, got 65544",
      [](attacker& by) {
        std::byte* const at = by.data.put(16 | flag_extension, kind_and_id(request, 1), 16);
        std::memset(at, 0xff, 16);
        by.data.publish();
        by.wake();
      }},
-    {"credit-of-three-bytes", [](attacker& by) { by.send_control(credit, 1, 0, 3, control_prefix_bytes + 3); }},
-    {"tail-beyond-head",
+    {"credit-of-three-bytes",
+     "Expected credit of 4 bytes, got 3",
+     [](attacker& by) { by.send_control(credit, 1, 0, 3, control_prefix_bytes + 3); }},
+    {"tail-beyond-head", "Expected a peer that gives back what it was given, got one that gave back something else",
      [](attacker& by) {
        std::atomic_ref(*by.with.ring.data_in.tail).store(1u << 20);
        // Answers until the server has to look.
@@ -162,7 +182,7 @@ const deed deeds[] = {
          by.send(request, id, 1000);
        }
      }},
-    {"tail-misaligned",
+    {"tail-misaligned", "Expected a peer that gives back what it was given, got one that gave back something else",
      [](attacker& by) {
        for (u32 id = 1; !ended(by.with.socket.get()); ++id) {
          while (!by.data.fits(1000) && !ended(by.with.socket.get())) sched_yield();
@@ -170,11 +190,23 @@ const deed deeds[] = {
          std::atomic_ref(*by.with.ring.data_in.tail).store(4);
        }
      }},
-    {"doorbell-flood",
+    {"doorbell-flood", "more doorbell rings than were asked for",
      [](attacker& by) {
        while (!ended(by.with.socket.get())) by.ring();
      }},
-    {"descriptors-on-the-doorbell", [](attacker& by) { pass_descriptors(by.with.socket.get()); }},
+    {"control-lane-that-is-never-read", "Expected a peer that reads its control frames, got one that left 65536 unread",
+     [](attacker& by) {
+       // Takes all answers. The cancels of inputs, of which the test's handler takes one item each, pile up.
+       for (u32 id = 1; !ended(by.with.socket.get()); ++id) {
+         while (!by.data.fits(200) && !ended(by.with.socket.get())) sched_yield();
+         by.data.put(8, kind_and_id(duplex_request, id), 8);
+         by.send(item, id, 8);
+         std::atomic_ref(*by.with.ring.data_in.tail).store(std::atomic_ref(*by.with.ring.data_in.head).load());
+       }
+     }},
+    {"descriptors-on-the-doorbell",
+     "file descriptors on the doorbell",
+     [](attacker& by) { pass_descriptors(by.with.socket.get()); }},
 };
 
 int commit(const deed& what, const std::string& path, const bytes& hello) {
@@ -370,7 +402,7 @@ int go_wild(u64 seed, u64 count, const std::string& path, const bytes& hello) {
 int main(int count, char** arguments) {
   const std::string what = count > 3 ? arguments[3] : count > 1 ? arguments[1] : "";
   if (what == "deeds") {
-    for (const deed& each : deeds) std::printf("%s\n", each.name);
+    for (const deed& each : deeds) std::printf("%s\t%s\n", each.name, each.finding);
     return 0;
   }
   if (what == "deed" && count == 5) {
