@@ -105,6 +105,25 @@ test('connections that say nothing are bounded, and cost clients nothing', async
   expect(await (await connected(address)).request(new Uint8Array(2))).toHaveLength(2);
 });
 
+test('a server that runs out of descriptors refuses clients with a typed error, keeps those it has, and recovers', async () => {
+  const address = `shm:${makeDirectory()}/s`;
+  const server = start('server.mjs', { address, server: small }, { wrapper: ['prlimit', '--nofile=64:64'] });
+  expect(await server.next()).toBe('listening');
+  const steady = await connected(address);
+  const results = await Promise.allSettled(Array.from({ length: 80 }, () => connected(address)));
+  const clients = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  expect(clients.length).toBeGreaterThan(10);
+  expect(clients.length).toBeLessThan(64);
+  for (const result of results) {
+    if (result.status === 'rejected')
+      expect(result.reason).toMatchObject({ code: expect.stringMatching(/SYSTEM|PEER_GONE/) });
+  }
+  for (const client of [steady, ...clients]) expect(await client.request(new Uint8Array(4))).toHaveLength(4);
+  await Promise.all(clients.map((client) => client.close()));
+  expect(await (await connected(address)).request(new Uint8Array(2))).toHaveLength(2);
+  expect(server.errors).toBe('');
+});
+
 test('1,000 clients over the life of a server leave nothing behind, and no id comes twice', async () => {
   const { server, address } = await listening({});
   const ids = new Set<number>();
