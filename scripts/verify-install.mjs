@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pack, withTemporaryFolder } from './pack.mjs';
 import { capture } from './run.mjs';
-import { readJson, root, workspaces } from './workspace.mjs';
+import { environment, readJson, root, workspaces } from './workspace.mjs';
 
 /** @typedef {import('./workspace.mjs').Manifest} Manifest */
 
@@ -60,7 +60,10 @@ withTemporaryFolder((temporary) => {
     dependencies: Object.fromEntries(packed.map(({ name, path }) => [name, `file:${path}`])),
   };
   writeFileSync(join(consumer, 'package.json'), JSON.stringify(manifest));
-  capture('npm', ['install', '--offline', '--no-audit', '--no-fund'], { cwd: consumer });
+  // As a user's npm: without the settings of this repository, which npm hands on to what it runs, and with nothing in its cache.
+  const settings = Object.entries(environment).filter(([name]) => !name.toLowerCase().startsWith('npm_'));
+  const env = { ...Object.fromEntries(settings), npm_config_cache: join(temporary, 'cache') };
+  capture('npm', ['install', '--offline', '--no-audit', '--no-fund'], { cwd: consumer, env });
 
   const entries = packages.flatMap((workspace) =>
     Object.keys(workspace.manifest.exports ?? {}).map((key) => workspace.manifest.name + key.slice(1)),
