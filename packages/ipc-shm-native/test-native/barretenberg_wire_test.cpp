@@ -685,44 +685,139 @@ TEST("barretenberg inbox: what is rescued comes first, in order, and then the ri
   const name_under_test at;
   both_sides sides{at.name, 1024};
   inbox in{sides.client->in()};
+  in.expect();
+  CHECK(!in.any());
   for (u32 i = 0; i < 5; ++i) CHECK(send(*sides.server, i * 20, i));
   CHECK(!in.rescue()); // a first look: somebody may be about to take them
   CHECK(in.rescue());
   sides.client->release();
   CHECK(sides.server->out().drained());
   CHECK(send(*sides.server, 500, 5));
+  CHECK(in.any());
   for (u32 i = 0; i < 5; ++i) expect_next(in, *sides.client, i * 20, i);
   expect_next(in, *sides.client, 500, 5);
   CHECK(!in.any());
 }
 
-TEST("barretenberg inbox: nothing is rescued from a reader that makes progress") {
+TEST("barretenberg inbox: nothing is rescued from a reader that keeps up") {
   const name_under_test at;
   both_sides sides{at.name, 1024};
   inbox in{sides.client->in()};
+  CHECK(!in.any());
   for (u32 i = 0; i < 10; ++i) {
-    CHECK(send(*sides.server, 10, 2 * i) && send(*sides.server, 10, 2 * i + 1));
+    CHECK(send(*sides.server, 10, i));
     CHECK(!in.rescue());
+    CHECK(in.any());
     expect_next(in, *sides.client, 10, i);
+    CHECK(!in.any());
   }
 }
 
-TEST("barretenberg inbox: who did not look for long at a ring without room may have lost an answer") {
+TEST("barretenberg inbox: everything is rescued from a reader that makes progress and does not keep up") {
   const name_under_test at;
   both_sides sides{at.name, 1024};
-  const auto after_100_ms = [&](bool fresh) {
-    inbox in{sides.client->in()};
-    in.look(true);
+  inbox in{sides.client->in()};
+  CHECK(!in.any());
+  for (u32 i = 0; i < 3; ++i) CHECK(send(*sides.server, 10, i));
+  CHECK(!in.rescue());
+  CHECK(in.any());
+  expect_next(in, *sides.client, 10, 0);
+  CHECK(in.rescue());
+  sides.client->release();
+  for (u32 i = 1; i < 3; ++i) expect_next(in, *sides.client, 10, i);
+}
+
+TEST("barretenberg inbox: nothing is taken that came after the last look") {
+  const name_under_test at;
+  both_sides sides{at.name, 1024};
+  inbox in{sides.client->in()};
+  CHECK(send(*sides.server, 10, 0));
+  CHECK(in.any());
+  CHECK(send(*sides.server, 10, 1));
+  expect_next(in, *sides.client, 10, 0);
+  message got{};
+  CHECK(!in.peek(got));
+  CHECK(in.any());
+  expect_next(in, *sides.client, 10, 1);
+}
+
+// A reader that did not see its ring empty for 100 ms.
+struct late_reader {
+  explicit late_reader(bool trusts = false) {
+    if (trusts) in.trust_peer();
+    in.expect();
+    for (u32 i = 0; i < 3; ++i) CHECK(send(*sides.client, 10, i));
+  }
+  void answer(u32 count) {
+    for (u32 i = 0; i < count; ++i) {
+      expect(*sides.server, 10, i);
+      CHECK(send(*sides.server, 20, i));
+    }
+  }
+  void give_up(u32 count) {
+    for (u32 i = 0; i < count; ++i) {
+      message read{};
+      CHECK(sides.server->in().refresh() && sides.server->in().take(read));
+      sides.server->release();
+    }
+  }
+  void look_late() {
     std::this_thread::sleep_for(std::chrono::milliseconds{100});
-    in.look(fresh);
-    return in.may_have_lost();
-  };
-  CHECK(!after_100_ms(false)); // empty
-  CHECK(send(*sides.server, 400, 1));
-  CHECK(!after_100_ms(false)); // anything fits still
-  CHECK(send(*sides.server, 400, 2));
-  CHECK(!after_100_ms(true)); // it came just now
-  CHECK(after_100_ms(false));
+    (void)in.any();
+    in.look();
+  }
+  void settle() {
+    in.settle_doubt(sides.client->out(), 3);
+    sides.client->release();
+  }
+
+  name_under_test at;
+  both_sides sides{at.name, 1024};
+  inbox in{sides.client->in()};
+};
+
+TEST("barretenberg inbox: who comes late to answers holds them back until all requests are answered") {
+  late_reader late;
+  late.answer(2);
+  CHECK(!late.in.doubtful());
+  late.look_late();
+  CHECK(late.in.doubtful());
+  late.settle();
+  CHECK(late.in.doubtful() && !late.in.lost());
+  CHECK(late.sides.server->out().drained()); // there is room meanwhile
+  expect(*late.sides.server, 10, 2);
+  CHECK(send(*late.sides.server, 20, 2));
+  late.settle();
+  CHECK(!late.in.doubtful() && !late.in.lost());
+  CHECK(late.in.any());
+  for (u32 i = 0; i < 3; ++i) expect_next(late.in, *late.sides.client, 20, i);
+}
+
+TEST("barretenberg inbox: who comes late learns that an answer was given up") {
+  late_reader late;
+  late.answer(2);
+  late.give_up(1);
+  late.look_late();
+  late.settle();
+  CHECK(late.in.doubtful() && late.in.lost());
+}
+
+TEST("barretenberg inbox: who comes late to nothing, or to a peer that waits, has no doubt") {
+  late_reader nothing;
+  nothing.look_late();
+  CHECK(!nothing.in.doubtful());
+  late_reader trusting{true};
+  trusting.answer(2);
+  trusting.look_late();
+  CHECK(!trusting.in.doubtful());
+}
+
+TEST("barretenberg inbox: a rescue that comes late is in doubt, too") {
+  late_reader late;
+  late.answer(2);
+  std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  CHECK(late.in.rescue());
+  CHECK(late.in.doubtful());
 }
 
 TEST("barretenberg watcher: a ward is relieved of its messages while its event loop is busy") {
@@ -730,12 +825,9 @@ TEST("barretenberg watcher: a ward is relieved of its messages while its event l
     explicit ward_under_test(wire& watched) : over{watched}, in{watched.in()} {}
     void tick() noexcept override {
       const auto guard = in.lock();
-      in.look(false);
+      (void)in.any();
+      in.look();
       if (in.rescue()) over.release();
-    }
-    void woke() noexcept override {
-      const auto guard = in.lock();
-      in.look(true);
     }
 
     wire& over;
@@ -748,7 +840,7 @@ TEST("barretenberg watcher: a ward is relieved of its messages while its event l
   {
     auto made = watcher::create(*sides.client, &guarded);
     CHECK(made);
-    guarded.woke();
+    guarded.in.expect();
     (*made)->guard();
     // This thread is the server, so nobody reads what it writes but the watcher.
     for (u32 i = 0; i < count; ++i) send_all(*sides.server, 100, i);

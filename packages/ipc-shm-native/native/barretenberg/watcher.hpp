@@ -11,12 +11,11 @@
 
 namespace spanwire::barretenberg {
 
-// What the thread looks after while the event loop is awake: it may be busy for long.
+// What the thread looks after, also while the event loop is awake: it may be busy for long.
 class ward {
  public:
   // Every few milliseconds while it is guarded, and when something happened.
   virtual void tick() noexcept = 0;
-  virtual void woke() noexcept = 0;
 
  protected:
   ~ward() = default;
@@ -34,7 +33,7 @@ class watcher {
     u32 seen_message;
     bool room;
     u32 seen_room;
-    bool guard; // once it happened, guard the ward
+    bool guard; // guard the ward, before and after it happened
   };
 
   // Makes the descriptor readable once something of that happened. Once. The flags for the peer are the caller's to set
@@ -64,7 +63,7 @@ class watcher {
   void run() noexcept;
   void command(u32 what) noexcept;
   [[nodiscard]] bool happened(u32 command) noexcept;
-  void sleep(u32 command, bool settled) noexcept;
+  void sleep(u32 command, std::int64_t longest_ns) noexcept;
 
   // The low bits of a command say what to do; the others make each one different, for who sleeps on it.
   static constexpr u32 stop_bit = 1;

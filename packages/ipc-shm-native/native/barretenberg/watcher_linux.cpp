@@ -77,22 +77,24 @@ void watcher::run() noexcept {
   for (;;) {
     u32 now = load(command_); // partner: command
     if ((now & stop_bit) != 0) return;
+    const bool guarding = (now & guard_bit) != 0 && ward_ != nullptr;
     if ((now & armed_bit) == 0) {
-      const bool guarding = (now & guard_bit) != 0 && ward_ != nullptr;
       sleep_on(command_, now, guarding ? tick_ns : for_ever);
       if (guarding) ward_->tick();
       continue;
     }
     if (!happened(now)) {
-      sleep(now, settled == now);
+      // Not for ever while there is a ward: nobody wakes this thread when the event loop becomes busy.
+      if (guarding && settled == now) ward_->tick();
+      sleep(now, settled != now ? settle_ns : guarding ? tick_ns : for_ever);
       settled = now;
       continue;
     }
     // Not if the event loop commanded something else meanwhile: then look again.
     if (!std::atomic_ref(command_).compare_exchange_strong(now, (now & ~armed_bit) + step)) continue;
-    if (ward_ != nullptr) ward_->woke();
     const u64 one = 1;
     (void)!write(event_.get(), &one, sizeof one);
+    if (guarding) ward_->tick();
   }
 }
 
@@ -104,7 +106,7 @@ bool watcher::happened(u32 now) noexcept {
                      load(wire_.room_word()) != seen_room_.load(std::memory_order_relaxed));
 }
 
-void watcher::sleep(u32 now, bool settled) noexcept {
+void watcher::sleep(u32 now, std::int64_t longest_ns) noexcept {
   const u32 seen_message = seen_message_.load(std::memory_order_relaxed);
   const u32 seen_room = seen_room_.load(std::memory_order_relaxed);
   const bool message = (now & message_bit) != 0;
@@ -114,15 +116,15 @@ void watcher::sleep(u32 now, bool settled) noexcept {
     std::size_t count = 1;
     if (message) words[count++] = {&wire_.message_word(), seen_message};
     if (room) words[count++] = {&wire_.room_word(), seen_room};
-    // For ever: the first, short sleep has made up for what the peer does not order.
-    if (sleep_on_any(std::span{words}.first(count), settled ? for_ever : settle_ns)) return;
+    // That may be for ever: the first, short sleep has made up for what the peer does not order.
+    if (sleep_on_any(std::span{words}.first(count), longest_ns)) return;
     many_words_.store(false, std::memory_order_relaxed);
   }
   // One word at a time. Who waits for room looks often: that state is rare, and short.
   if (message) {
-    sleep_on(wire_.message_word(), seen_message, room ? settle_ns : slice_ns);
+    sleep_on(wire_.message_word(), seen_message, room ? settle_ns : longest_ns < 0 ? slice_ns : longest_ns);
   } else {
-    sleep_on(command_, now, room ? settle_ns : for_ever);
+    sleep_on(command_, now, room ? settle_ns : longest_ns);
   }
 }
 

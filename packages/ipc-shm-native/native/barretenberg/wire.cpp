@@ -98,7 +98,7 @@ bool wire::settle_as_client() noexcept {
   if (in_.producer_waits()) wake_sleepers(futex_word(in_.header().tail));
   if (!asleep || !all_read || broken() != fault::none) return false;
   // Ours may still be at work for a client that left, until it has taken notice of that.
-  if (load(in_.header().made_by_us) == our_mark) return load(out_.header().producer_left) == 0;
+  if (peer_is_ours()) return load(out_.header().producer_left) == 0;
   store(out_.header().producer_left, u32{0});
   return true;
 }

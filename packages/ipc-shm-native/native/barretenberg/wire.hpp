@@ -82,6 +82,9 @@ class wire {
   void forget_peer() noexcept { peer_.reset(); }
   [[nodiscard]] const std::optional<process>& peer() const noexcept { return peer_; }
 
+  // To be asked by a client, once it has settled.
+  [[nodiscard]] bool peer_is_ours() noexcept { return load(in_.header().made_by_us) == our_mark; }
+
   // The peer ended, or said that it left.
   [[nodiscard]] bool peer_gone() noexcept;
   [[nodiscard]] bool peer_left() noexcept { return load(in_.header().producer_left) != 0; }

@@ -9,6 +9,7 @@ import {
   type PeerInfo,
 } from '@spanwire/ipc-core';
 import type { Inlet } from './inlet.ts';
+import { UnderWay } from './under-way.ts';
 import {
   EVENT_BROKEN,
   EVENT_GONE,
@@ -48,7 +49,11 @@ export class BarretenbergChannel implements Channel {
   #early: Frame[] = [];
   /** Requests of a client that were not answered. */
   #outstanding = 0;
+  /** Undefined where their number does not matter. */
+  readonly #underWay: UnderWay | undefined;
   #wantsRoom = false;
+  /** What is under way is enough, and somebody wants to send. */
+  #heldBack = false;
   #open = true;
   readonly #closed: Promise<void>;
   #resolveClosed!: () => void;
@@ -60,6 +65,7 @@ export class BarretenbergChannel implements Channel {
     this.peer = options.peer;
     this.capacityBytes = options.wire.largestOut;
     this.#inlet = options.inlet;
+    this.#underWay = this.#isServer || options.wire.peerWaits() ? undefined : new UnderWay(options.wire.capacityIn);
     this.#inlet.stopped = true;
     this.#inlet.onSpace = () => {
       // Not in the call of `release()`, which may come from inside a delivery.
@@ -94,7 +100,8 @@ export class BarretenbergChannel implements Channel {
     if (length > this.capacityBytes) {
       throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${length}`);
     }
-    if (!this.#isServer && this.#inlet.full) {
+    if (!this.#isServer && (this.#inlet.full || this.#asksEnough)) {
+      this.#heldBack = this.#asksEnough;
       this.#wantsRoom = true;
       return false;
     }
@@ -145,7 +152,11 @@ export class BarretenbergChannel implements Channel {
     if (!this.#isServer) this.#answered(frames.length);
     if (this.#onFrames === undefined || this.#early.length > 0) this.#early.push(...frames);
     else this.#onFrames(frames);
-    if (this.#open) this.#inlet.batchEnd();
+    if (!this.#open) return;
+    this.#inlet.batchEnd();
+    if (!this.#heldBack || this.#asksEnough) return;
+    this.#heldBack = false;
+    this.event(EVENT_ROOM);
   }
 
   event(event: number): void {
@@ -163,6 +174,10 @@ export class BarretenbergChannel implements Channel {
     }
   }
 
+  get #asksEnough(): boolean {
+    return this.#underWay !== undefined && this.#outstanding >= this.#underWay.limit;
+  }
+
   #whichProcess(): string {
     return this.peer === undefined ? '' : ` (pid ${this.peer.pid})`;
   }
@@ -173,6 +188,7 @@ export class BarretenbergChannel implements Channel {
   }
 
   #answered(count: number): void {
+    this.#underWay?.came(count, this.#inlet.largestTaken);
     this.#outstanding = Math.max(0, this.#outstanding - count);
     this.#state[STATE_EXPECTING] = this.#outstanding;
   }

@@ -29,6 +29,7 @@ export class Inlet implements FrameOwner {
   /** Chunks that were left behind because frames still lie in them. */
   #pinned: Chunk[] = [];
   #heldBytes = 0;
+  #largestTaken = 0;
   #stopped = false;
   #retired = false;
 
@@ -45,6 +46,11 @@ export class Inlet implements FrameOwner {
     return this.#heldBytes >= this.#options.windowBytes;
   }
 
+  /** Of the messages of the last batch. */
+  get largestTaken(): number {
+    return this.#largestTaken;
+  }
+
   /** Nobody takes messages, or somebody does again. */
   set stopped(value: boolean) {
     this.#stopped = value;
@@ -56,12 +62,14 @@ export class Inlet implements FrameOwner {
     const batch = this.#batch;
     const { kind, windowBytes, maxMessageBytes } = this.#options;
     const frames: Frame[] = [];
+    let largest = 0;
     const pinning = this.#pinned.length * CHUNK_BYTES < windowBytes;
     for (let i = 0; i < count; i++) {
       const offset = batch[2 * i] ?? 0;
       const length = batch[2 * i + 1] ?? 0;
       if (length > maxMessageBytes) throw new MessageTooLargeError(length, maxMessageBytes, "this side's");
       this.#heldBytes += chargeOf(length);
+      if (length > largest) largest = length;
       if (offset < 0) {
         // Zeroing megabytes that are about to be written would be a waste.
         const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
@@ -73,6 +81,7 @@ export class Inlet implements FrameOwner {
         frames.push(new OwnFrame(this, kind, this.#chunk.bytes.slice(offset, offset + length)));
       }
     }
+    this.#largestTaken = largest;
     this.#settle();
     return frames;
   }

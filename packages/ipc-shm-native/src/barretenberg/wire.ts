@@ -54,6 +54,8 @@ export interface Wire {
   readonly state: Int32Array<ArrayBuffer>;
   /** The largest payload that can be sent. */
   readonly largestOut: number;
+  /** The size of the ring that is read. */
+  readonly capacityIn: number;
 
   /** 1 sent, 0 no room now, -1 the peer broke a ring or the connection is over. */
   send(payload: Uint8Array): number;
@@ -73,6 +75,8 @@ export interface Wire {
   findPeer(pid: number): { readonly pid: number; readonly uid: number };
   /** A client's question before its first message: is nothing of an earlier client under way? */
   settle(): boolean;
+  /** Whether the server, once settled, waits for room as long as it takes. Ours does. */
+  peerWaits(): boolean;
   /** Whether nobody else has the objects. */
   abandoned(): boolean;
   /** A server is ready for another client on the same objects, if the last one left nothing behind. */

@@ -3,7 +3,7 @@ import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ClientEvent, IpcServer } from '@spanwire/ipc-core';
 import { createShmServer, type BarretenbergServerOptions } from '../../src/index.ts';
-import { freeName, largestIn, publishedClient, startBarretenberg, unavailable } from './support/barretenberg.ts';
+import { freeName, largestIn, publishedClient, startBarretenberg, unavailable, LONG } from './support/barretenberg.ts';
 import { start } from './support/children.ts';
 
 async function serve(name: string, options: Omit<BarretenbergServerOptions, 'layout'> = {}): Promise<IpcServer> {
@@ -26,7 +26,7 @@ function namesOf(name: string): boolean[] {
 const rings = [4 * 1024, 64 * 1024, 1024 * 1024];
 
 describe.skipIf(unavailable !== undefined)('a server for the published clients', () => {
-  test.for(rings)('answers 20,000 calls of the blocking client, through rings of %i bytes', async (ringBytes) => {
+  test.for(rings)('answers 20,000 calls of the blocking client, through rings of %i bytes', LONG, async (ringBytes) => {
     const name = freeName();
     const server = await serve(name, { requestRingBytes: ringBytes, responseRingBytes: ringBytes });
     server.respond((_clientId, request) => reversed(request));
@@ -38,6 +38,7 @@ describe.skipIf(unavailable !== undefined)('a server for the published clients',
 
   test.for(rings)(
     'answers 20,000 calls of the asynchronous client 256 deep, through rings of %i bytes',
+    LONG,
     async (ringBytes) => {
       const name = freeName();
       const server = await serve(name, { requestRingBytes: ringBytes, responseRingBytes: ringBytes });

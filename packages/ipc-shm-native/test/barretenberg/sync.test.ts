@@ -14,6 +14,7 @@ import {
   startBarretenberg,
   unavailable,
   type Barretenberg,
+  LONG,
 } from './support/barretenberg.ts';
 import { start } from './support/children.ts';
 
@@ -46,7 +47,7 @@ function codeOf(body: () => unknown): string {
 describe.skipIf(unavailable !== undefined)('a blocking client of the published server', () => {
   const rings = [4 * 1024, 64 * 1024, 1024 * 1024];
 
-  test.for(rings)('gets 20,000 right hashes of random sizes, through rings of %i bytes', async (ringBytes) => {
+  test.for(rings)('gets 20,000 right hashes of random sizes, through rings of %i bytes', LONG, async (ringBytes) => {
     const { client } = await connect(ringBytes);
     const largest = largestIn(ringBytes);
     for (let i = 0; i < 20_000; i++) {

@@ -179,6 +179,7 @@ Napi::Object host::make_object() {
   object.Set("batch", batch_reference_.Value());
   object.Set("state", state_reference_.Value());
   object.Set("largestOut", Napi::Number::New(env_, static_cast<double>(wire_->out().largest_payload())));
+  object.Set("capacityIn", Napi::Number::New(env_, static_cast<double>(wire_->in().capacity())));
   add_method<&host::send>(object, "send");
   add_method<&host::use_chunk>(object, "useChunk");
   add_method<&host::take_large>(object, "takeLarge");
@@ -188,6 +189,7 @@ Napi::Object host::make_object() {
   add_method<&host::request>(object, "request");
   add_method<&host::find_peer>(object, "findPeer");
   add_method<&host::settle>(object, "settle");
+  add_method<&host::peer_waits>(object, "peerWaits");
   add_method<&host::abandoned>(object, "abandoned");
   add_method<&host::reuse>(object, "reuse");
   add_method<&host::remove_names>(object, "removeNames");
@@ -245,9 +247,15 @@ napi_value host::collect(napi_callback_info) {
 u32 host::take_batch() {
   if (state_->paused != 0 || over_) return 0;
   const auto guard = inbox_->lock();
-  if (!inbox_->any()) return 0;
-  if (side_ == role::client) inbox_->look(false);
-  if (inbox_->may_have_lost()) return 0;
+  if (!inbox_->any() && !inbox_->doubtful()) return 0;
+  if (side_ == role::client) {
+    inbox_->look();
+    if (inbox_->doubtful()) {
+      inbox_->settle_doubt(wire_->out(), static_cast<std::size_t>(state_->expecting));
+      wire_->release();
+      if (inbox_->doubtful()) return 0;
+    }
+  }
   u32 used = static_cast<u32>(state_->chunk_used);
   u32 count = 0;
   bool release = false;
@@ -273,13 +281,9 @@ u32 host::take_batch() {
 
 void host::tick() noexcept {
   const auto guard = inbox_->lock();
-  inbox_->look(false);
+  (void)inbox_->any();
+  inbox_->look();
   if (inbox_->rescue()) wire_->release();
-}
-
-void host::woke() noexcept {
-  const auto guard = inbox_->lock();
-  inbox_->look(true);
 }
 
 napi_value host::kick(napi_callback_info) {
@@ -288,7 +292,7 @@ napi_value host::kick(napi_callback_info) {
   if (side_ == role::server || watcher_ == nullptr || state_->guarded != 0 || state_->expecting == 0) return nullptr;
   // Until the next turn, and while it lasts, JavaScript may do anything.
   const auto guard = inbox_->lock();
-  inbox_->look(true);
+  inbox_->expect();
   watcher_->guard();
   state_->guarded = 1;
   return nullptr;
@@ -410,7 +414,12 @@ result<process> host::look_for_peer() {
 
 napi_value host::settle(napi_callback_info) {
   attached_ = attached_ || (wire_ != nullptr && wire_->settle_as_client());
+  if (attached_ && wire_ != nullptr && wire_->peer_is_ours()) inbox_->trust_peer();
   return to_boolean(env_, attached_);
+}
+
+napi_value host::peer_waits(napi_callback_info) {
+  return to_boolean(env_, wire_ != nullptr && wire_->peer_is_ours());
 }
 
 napi_value host::abandoned(napi_callback_info) {
@@ -437,8 +446,8 @@ napi_value host::remove_names(napi_callback_info) {
 
 napi_value host::fault_text(napi_callback_info) {
   const fault broken = wire_ == nullptr ? fault::none : wire_->broken();
-  const bool lost = broken == fault::none && inbox_ != nullptr && inbox_->may_have_lost();
-  return Napi::String::New(env_, lost ? "full for so long that answers may have been lost" : describe(broken));
+  const bool lost = broken == fault::none && inbox_ != nullptr && inbox_->lost();
+  return Napi::String::New(env_, lost ? "full for so long that the server gave up an answer" : describe(broken));
 }
 
 // ---- turns ----
@@ -526,23 +535,27 @@ bool host::room_came() {
 std::optional<event> host::ending() {
   if (over_) return {};
   const auto guard = inbox_->lock();
-  if (wire_->broken() != fault::none || inbox_->may_have_lost()) return event::broken;
+  if (wire_->broken() != fault::none || inbox_->lost()) return event::broken;
   const bool left = wire_->peer_left();
-  if ((!left && !peer_ended_) || inbox_->any()) return {};
+  // While there is doubt nobody knows whose the last answers are, and nobody will.
+  if ((!left && !peer_ended_) || (inbox_->any() && !inbox_->doubtful())) return {};
   return left ? event::left : event::gone;
 }
 
 // Announces sleep to the peer and looks again. True: nothing is there, and the watcher will tell.
 bool host::arm() {
   if (over_) return true;
+  const auto guard = inbox_->lock();
   const bool messages = state_->paused == 0;
-  const bool room = wanted_room_ != 0;
+  // Whether an answer was lost shows once the peer has read all requests.
+  const bool doubtful = messages && inbox_->doubtful();
+  const bool room = wanted_room_ != 0 || doubtful;
   if (messages) store(wire_->message_flag(), u32{1}); // partner: the peer, after it moved the head
   if (room) store(wire_->room_flag(), u32{1});        // partner: the peer, after it moved the tail
   armed_ = true;
-  const auto guard = inbox_->lock();
-  if ((messages && (inbox_->any() || wire_->peer_left())) || wire_->broken() != fault::none ||
-      (room && wire_->out().room_for(wanted_room_ - 1))) {
+  const bool news = doubtful ? wire_->in().refresh() || wire_->out().drained() : inbox_->any();
+  if ((messages && (news || wire_->peer_left())) || wire_->broken() != fault::none ||
+      (wanted_room_ != 0 && wire_->out().room_for(wanted_room_ - 1))) {
     disarm();
     return false;
   }

@@ -67,6 +67,7 @@ class host final : private binding::woken, private ward {
   napi_value request(napi_callback_info info);
   napi_value find_peer(napi_callback_info info);
   napi_value settle(napi_callback_info info);
+  napi_value peer_waits(napi_callback_info info);
   napi_value abandoned(napi_callback_info info);
   napi_value reuse(napi_callback_info info);
   napi_value remove_names(napi_callback_info info);
@@ -77,7 +78,6 @@ class host final : private binding::woken, private ward {
 
   // ---- on the watcher's thread ----
   void tick() noexcept override;
-  void woke() noexcept override;
 
   // ---- turns ----
   void on_ready() override;

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { findBbBinary, findNapiBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
@@ -39,8 +39,12 @@ export interface Barretenberg {
 }
 
 /** Starts the server under `name` and waits until it says that it is ready. It ends with the test. */
-export async function startBarretenberg(name: string, ringBytes: number): Promise<Barretenberg> {
-  const rings = ['--request-ring-size', `${ringBytes}`, '--response-ring-size', `${ringBytes}`];
+export async function startBarretenberg(
+  name: string,
+  ringBytes: number,
+  responseRingBytes: number = ringBytes,
+): Promise<Barretenberg> {
+  const rings = ['--request-ring-size', `${ringBytes}`, '--response-ring-size', `${responseRingBytes}`];
   const child = spawn(program ?? '', ['msgpack', 'run', '--input', `${name}.shm`, ...rings], {
     env: { ...process.env, HARDWARE_CONCURRENCY: '1' },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -70,6 +74,15 @@ export async function startBarretenberg(name: string, ringBytes: number): Promis
   return { pid: child.pid ?? 0, exited, kill: (signal) => void child.kill(signal) };
 }
 
+/** For tests of many thousand messages: where each of them waits for its turn on a busy machine, that takes minutes. */
+export const LONG = { timeout: 600_000 } as const;
+
+/** Whether the server has read all requests, and so has answered them or given their answers up. */
+export function hasReadAll(name: string): boolean {
+  const ring = readFileSync(`/dev/shm/${name}_request`);
+  return ring.readBigUInt64LE(64) === ring.readBigUInt64LE(0);
+}
+
 /** The largest message that passes a ring of that size. */
 export function largestIn(ringBytes: number): number {
   return ringBytes / 2 - 4;
@@ -78,6 +91,11 @@ export function largestIn(ringBytes: number): number {
 /** The request that hashes `data`. */
 export function hashRequest(data: Uint8Array): Uint8Array {
   return pack([['Blake2s', { data }]]);
+}
+
+/** A request whose answer is a little larger than `bytes`: there is no such command, and the answer says its name. */
+export function largeAnswerRequest(bytes: number): Uint8Array {
+  return pack([['x'.repeat(bytes), {}]]);
 }
 
 /** The hash in an answer; throws when it is another answer. */
