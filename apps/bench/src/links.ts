@@ -11,8 +11,11 @@ export const peerNames = [
   'zeromq',
 ] as const;
 
+/** Barretenberg's server on its own shared memory: by our client, and by its own. In scenarios of their own. */
+export const barretenbergNames = ['barretenberg-spanwire', 'barretenberg-published'] as const;
+
 export type TransportName = (typeof transportNames)[number];
-export type PeerName = (typeof peerNames)[number];
+export type PeerName = (typeof peerNames)[number] | (typeof barretenbergNames)[number];
 export type LinkName = TransportName | PeerName;
 
 export function isTransport(link: LinkName): link is TransportName {

@@ -1,5 +1,12 @@
 /** Everything that is measured. */
-import { isTransport, peerNames, transportNames, type LinkName, type TransportName } from './links.ts';
+import {
+  barretenbergNames,
+  isTransport,
+  peerNames,
+  transportNames,
+  type LinkName,
+  type TransportName,
+} from './links.ts';
 import type { Case, Scenario } from './scenario.ts';
 import type { BurstStyle, Style } from './workload.ts';
 
@@ -160,6 +167,32 @@ export const scenarios: readonly Scenario[] = [
     })),
   },
   {
+    name: 'barretenberg',
+    title: '64 B hashed by Barretenberg’s server in its own shared memory, one at a time: by our client and by its own',
+    cases: barretenbergNames.map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'request', bytes: 64 },
+      figure: 'latency',
+      floor: 'ring',
+      ...besidePublished(link, { ratioToReference: { atMost: 1 / 5 } }),
+      fullOnly: true,
+    })),
+  },
+  {
+    name: 'barretenberg-256',
+    title: '64 B hashed by Barretenberg’s server in its own shared memory, 256 under way at any time',
+    cases: barretenbergNames.map((link): Case => ({
+      link,
+      variant: '',
+      workload: { kind: 'pipelined', bytes: 64, depth: 256, style: 'promise' },
+      figure: 'rate',
+      floor: 'ring',
+      ...besidePublished(link, { ratioToReference: { atLeast: 1.5 } }),
+      fullOnly: true,
+    })),
+  },
+  {
     name: 'memory',
     title: 'What each connected client costs the server',
     cases: (['shm', 'unix', 'tcp'] as const).map((link): Case => ({
@@ -179,6 +212,10 @@ function links(...names: LinkName[]): LinkName[] {
 
 function besideNet(atMost: number): Pick<Case, 'reference' | 'target'> {
   return { reference: { link: 'net', variant: '' }, target: { ratioToReference: { atMost } } };
+}
+
+function besidePublished(link: LinkName, target: NonNullable<Case['target']>): Pick<Case, 'reference' | 'target'> {
+  return link === 'barretenberg-spanwire' ? { reference: { link: 'barretenberg-published', variant: '' }, target } : {};
 }
 
 function request(

@@ -82,6 +82,14 @@ test('a peer that is not installed is skipped with its reason, and nothing faile
   expect(result.failed).toEqual([]);
 });
 
+test('the peers with Barretenberg’s server are skipped with their reason where that is not installed', () => {
+  const { status, stdout } = benchWithout('@aztec/bb.js/platform', [...TINY, '--scenario', 'barretenberg']);
+  expect(status).toBe(0);
+  for (const client of ['spanwire', 'published']) {
+    expect(stdout).toContain(`skipped barretenberg-${client}: @aztec/bb.js is not installed`);
+  }
+});
+
 test('the file says what machine it was, and neither its name nor any path', () => {
   expect(result.machine).toMatchObject({ node: process.version, cpus: expect.any(Number), kernel: expect.any(String) });
   const text = JSON.stringify(result);
