@@ -1,7 +1,7 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
 import { filter, firstValueFrom, Observable, ReplaySubject, Subject } from 'rxjs';
 import { copyOf } from './bytes.ts';
-import { ExchangeCall, OneWayCall, RequestCall, StreamCall, type Call, type CallOwner } from './call.ts';
+import { Call, ExchangeCall, OneWayCall, StreamCall, type CallOwner } from './call.ts';
 import type { Connect } from './channel.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import type {
@@ -31,6 +31,7 @@ import {
 } from './options.ts';
 import { ReassemblyBudget } from './reassembly-budget.ts';
 import { isObservable } from './stream-sender.ts';
+import type { PendingRequest, RequestsWith } from './request-with.ts';
 import type { MakeConnect } from './transport.ts';
 import { Waiters } from './waiters.ts';
 
@@ -55,7 +56,7 @@ const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
 
 const DONE: Promise<void> = Promise.resolve();
 
-class Client implements IpcClient, CallOwner, ConnectionHost {
+class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
   readonly settings: ClientSettings;
   readonly budget: ReassemblyBudget;
   readonly #connect: Connect;
@@ -132,8 +133,19 @@ class Client implements IpcClient, CallOwner, ConnectionHost {
 
   request(data: Uint8Array, options?: CallOptions): Promise<Bytes> {
     return new Promise((resolve, reject) => {
-      this.#submit(new RequestCall(this, data, resolve, reject), options);
+      this.#submit(new Call(this, data, resolve, reject), options);
     });
+  }
+
+  requestWith(
+    data: Uint8Array,
+    onReply: (reply: Bytes) => void,
+    onError: (error: unknown) => void,
+    options: CallOptions | undefined,
+  ): PendingRequest {
+    const call = new Call(this, data, onReply, onError);
+    this.#submit(call, options);
+    return call;
   }
 
   exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply> {

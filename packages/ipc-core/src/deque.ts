@@ -1,20 +1,29 @@
-/** A first-in, first-out queue whose shift does not move the rest. */
+const LEAST_CAPACITY = 16;
+/** An empty queue that once held more than this gives its memory back. */
+const KEPT_CAPACITY = 4096;
+
+/** A first-in, first-out queue in a ring: neither end moves what is between. Capacities are powers of two. */
 export class Deque<T> {
-  #items: Array<T | undefined> = [];
+  #items: Array<T | undefined> = empty(LEAST_CAPACITY);
+  #mask: number = LEAST_CAPACITY - 1;
   #head = 0;
+  #length = 0;
 
   get length(): number {
-    return this.#items.length - this.#head;
+    return this.#length;
   }
 
   push(item: T): void {
-    this.#items.push(item);
+    if (this.#length > this.#mask) this.#grow();
+    this.#items[(this.#head + this.#length++) & this.#mask] = item;
   }
 
-  /** Puts an item before all others. Rare, so it may move them. */
+  /** Puts an item before all others. */
   unshift(item: T): void {
-    if (this.#head > 0) this.#items[--this.#head] = item;
-    else this.#items.unshift(item);
+    if (this.#length > this.#mask) this.#grow();
+    this.#head = (this.#head - 1) & this.#mask;
+    this.#items[this.#head] = item;
+    this.#length++;
   }
 
   peek(): T | undefined {
@@ -22,42 +31,63 @@ export class Deque<T> {
   }
 
   shift(): T | undefined {
+    if (this.#length === 0) return undefined;
     const head = this.#head;
-    if (head === this.#items.length) return undefined;
     const item = this.#items[head];
     this.#items[head] = undefined;
-    if (head + 1 === this.#items.length) {
-      this.#items.length = 0;
-      this.#head = 0;
-    } else if (head >= 1023 && head * 2 > this.#items.length) {
-      // Give the consumed front back once it is the larger part: constant cost per item over time.
-      this.#items = this.#items.slice(head + 1);
-      this.#head = 0;
-    } else {
-      this.#head = head + 1;
-    }
+    this.#head = (head + 1) & this.#mask;
+    if (--this.#length === 0 && this.#mask >= KEPT_CAPACITY) this.#startOver();
     return item;
   }
 
   /** Takes one item out, wherever it is. Linear: for the rare case. */
   remove(item: T): boolean {
-    const index = this.#items.indexOf(item, this.#head);
-    if (index < 0) return false;
-    this.#items.splice(index, 1);
+    const at = this.#find(item);
+    if (at < 0) return false;
+    for (let i = at; i + 1 < this.#length; i++) this.#items[this.#index(i)] = this.#items[this.#index(i + 1)];
+    this.#items[this.#index(--this.#length)] = undefined;
     return true;
   }
 
   /** Puts `replacement` in the place of `item`. Linear, as {@link remove}. */
   replace(item: T, replacement: T): void {
-    const index = this.#items.indexOf(item, this.#head);
-    if (index >= 0) this.#items[index] = replacement;
+    const at = this.#find(item);
+    if (at >= 0) this.#items[this.#index(at)] = replacement;
   }
 
   /** Takes everything out. */
   drain(): T[] {
-    const rest = this.#items.slice(this.#head) as T[];
-    this.#items = [];
-    this.#head = 0;
-    return rest;
+    const all: T[] = [];
+    for (let i = 0; i < this.#length; i++) all.push(this.#items[this.#index(i)] as T);
+    this.#startOver();
+    return all;
   }
+
+  #index(position: number): number {
+    return (this.#head + position) & this.#mask;
+  }
+
+  #find(item: T): number {
+    for (let i = 0; i < this.#length; i++) if (this.#items[this.#index(i)] === item) return i;
+    return -1;
+  }
+
+  #grow(): void {
+    const grown = empty<T>(this.#items.length * 2);
+    for (let i = 0; i < this.#length; i++) grown[i] = this.#items[this.#index(i)];
+    this.#items = grown;
+    this.#mask = grown.length - 1;
+    this.#head = 0;
+  }
+
+  #startOver(): void {
+    this.#items = empty(LEAST_CAPACITY);
+    this.#mask = LEAST_CAPACITY - 1;
+    this.#head = 0;
+    this.#length = 0;
+  }
+}
+
+function empty<T>(capacity: number): Array<T | undefined> {
+  return Array.from<undefined>({ length: capacity });
 }

@@ -61,3 +61,12 @@ test('a long queue keeps its order while its front is given back', () => {
   while (deque.length > 0) expect(deque.shift()).toBe(expected++);
   expect(deque.shift()).toBeUndefined();
 });
+
+test('grows and gives its memory back any number of times, in order', () => {
+  const deque = new Deque<number>();
+  for (const size of [1, 16, 17, 5_000, 3, 20_000]) {
+    for (let i = 0; i < size; i++) deque.push(i);
+    for (let i = 0; i < size; i++) expect(deque.shift()).toBe(i);
+    expect(deque.shift()).toBeUndefined();
+  }
+});

@@ -1,5 +1,12 @@
-import { Deque, IpcError, type Bytes, type CallOptions, type IpcClient } from '@spanwire/ipc-core';
-import { setMaxListeners } from 'node:events';
+import {
+  Deque,
+  IpcError,
+  requestWith,
+  type Bytes,
+  type CallOptions,
+  type IpcClient,
+  type PendingRequest,
+} from '@spanwire/ipc-core';
 import { Observable, type MonoTypeOperatorFunction, type OperatorFunction, type Subscriber } from 'rxjs';
 import { expectFunction, integerIn, oneOf } from './arguments.ts';
 import { isAsyncIterable, leave } from './pullable.ts';
@@ -47,44 +54,87 @@ export function requestEach(client: IpcClient, options: RequestEachOptions = {})
       ? Number.POSITIVE_INFINITY
       : integerIn('maxWaiting', options.maxWaiting, 0, Number.MAX_SAFE_INTEGER);
   if (each !== undefined) expectFunction('each', each);
+  const call: CallOptions | undefined =
+    timeoutMs === undefined && metadata === undefined ? undefined : { timeoutMs, metadata };
   return (payloads$) =>
     new Observable((subscriber) => {
-      const abort = new AbortController();
-      // One listener per request on its way.
-      setMaxListeners(0, abort.signal);
-      const call: CallOptions = { timeoutMs, metadata, signal: abort.signal };
-      const send = (payload: Uint8Array): Observable<Bytes> | Promise<Bytes> =>
-        each === undefined ? client.request(payload, call) : coldRequest(client, payload, call).pipe(each);
+      const send: Send =
+        each === undefined
+          ? (payload, place) => requestWith(client, payload, place.onReply, place.onError, call)
+          : (payload, place) => subscribeEach(coldRequest(client, payload, call).pipe(each), place);
       const pipeline = new Pipeline(send, concurrency, inOrder, maxWaiting, subscriber);
-      subscriber.add(() => abort.abort(new IpcError('ERR_IPC_CANCELLED', 'The requests were unsubscribed')));
+      subscriber.add(() => pipeline.giveUp());
       subscriber.add(isAsyncIterable<Uint8Array>(payloads$) ? pipeline.pull(payloads$) : pipeline.subscribe(payloads$));
     });
 }
 
 /** A request that is sent anew by each subscription. */
-function coldRequest(client: IpcClient, payload: Uint8Array, call: CallOptions): Observable<Bytes> {
+function coldRequest(client: IpcClient, payload: Uint8Array, options: CallOptions | undefined): Observable<Bytes> {
   return new Observable((subscriber) => {
-    client.request(payload, call).then(
+    const pending = requestWith(
+      client,
+      payload,
       (reply) => {
         subscriber.next(reply);
         subscriber.complete();
       },
-      (error: unknown) => subscriber.error(error),
+      (error) => subscriber.error(error),
+      options,
     );
+    return () => pending.giveUp(unsubscribed());
   });
 }
 
-interface Place {
-  reply: Bytes | undefined;
+/** The last reply counts. */
+function subscribeEach(reply$: Observable<Bytes>, place: Place): PendingRequest {
+  let last: Bytes | undefined;
+  const subscription = reply$.subscribe({
+    next: (reply) => {
+      last = reply;
+    },
+    error: place.onError,
+    complete: () => {
+      if (last === undefined) place.onError(new IpcError('ERR_IPC_PROTOCOL', 'Expected a reply, got none'));
+      else place.onReply(last);
+    },
+  });
+  return { giveUp: () => subscription.unsubscribe() };
+}
+
+function unsubscribed(): IpcError {
+  return new IpcError('ERR_IPC_CANCELLED', 'The requests were unsubscribed');
+}
+
+/** Sends a payload; the outcome goes to its place. */
+type Send = (payload: Uint8Array, place: Place) => PendingRequest;
+
+/** One of the requests that may be on their way. Places are used again, so that a request makes nothing but its call. */
+class Place {
+  readonly onReply: (reply: Bytes) => void;
+  readonly onError: (error: unknown) => void;
+  pending: PendingRequest | undefined = undefined;
+  /** How many requests had it and are over. */
+  uses = 0;
+  /** The reply, while it waits for those before it. */
+  reply: Bytes | undefined = undefined;
+
+  constructor(pipeline: Pipeline) {
+    this.onReply = (reply) => pipeline.onReply(this, reply);
+    this.onError = (error) => pipeline.onError(error);
+  }
 }
 
 class Pipeline {
-  readonly #send: (payload: Uint8Array) => Observable<Bytes> | Promise<Bytes>;
+  readonly #send: Send;
   readonly #concurrency: number;
   readonly #inOrder: boolean;
   readonly #maxWaiting: number;
   readonly #out: Subscriber<Bytes>;
-  readonly #places = new Deque<Place>();
+  /** All there ever were: as many as were on their way at once. */
+  readonly #places: Place[] = [];
+  readonly #free: Place[] = [];
+  /** In the order of their payloads, where replies come in that order. */
+  readonly #order = new Deque<Place>();
   readonly #waiting = new Deque<Uint8Array>();
   /** On their way, or answered and waiting for their turn. */
   #busy = 0;
@@ -92,13 +142,7 @@ class Pipeline {
   /** Asks the source for one more, where it can be asked. */
   #pullMore: (() => void) | undefined;
 
-  constructor(
-    send: (payload: Uint8Array) => Observable<Bytes> | Promise<Bytes>,
-    concurrency: number,
-    inOrder: boolean,
-    maxWaiting: number,
-    out: Subscriber<Bytes>,
-  ) {
+  constructor(send: Send, concurrency: number, inOrder: boolean, maxWaiting: number, out: Subscriber<Bytes>) {
     this.#send = send;
     this.#concurrency = concurrency;
     this.#inOrder = inOrder;
@@ -151,49 +195,52 @@ class Pipeline {
     };
   }
 
+  /** Cancels what is on its way. */
+  giveUp(): void {
+    const reason = unsubscribed();
+    for (const { pending } of this.#places) pending?.giveUp(reason);
+  }
+
   #start(payload: Uint8Array): void {
     this.#busy++;
-    const place: Place = { reply: undefined };
-    if (this.#inOrder) this.#places.push(place);
-    const sent = this.#send(payload);
-    if (sent instanceof Observable) {
-      let last: Bytes | undefined;
-      const subscription = sent.subscribe({
-        next: (reply) => {
-          last = reply;
-        },
-        error: (error: unknown) => this.#out.error(error),
-        complete: () => {
-          this.#out.remove(subscription);
-          if (last === undefined) this.#out.error(new IpcError('ERR_IPC_PROTOCOL', 'Expected a reply, got none'));
-          else this.#onReply(place, last);
-        },
-      });
-      this.#out.add(subscription);
-      return;
-    }
-    sent.then(
-      (reply) => this.#onReply(place, reply),
-      (error: unknown) => this.#out.error(error),
-    );
+    const place = this.#free.pop() ?? this.#newPlace();
+    if (this.#inOrder) this.#order.push(place);
+    const { uses } = place;
+    const pending = this.#send(payload, place);
+    // It may be over already, and the place in use again.
+    if (place.uses === uses) place.pending = pending;
   }
 
-  #onReply(place: Place, reply: Bytes): void {
-    if (this.#inOrder) {
-      place.reply = reply;
-      for (let first = this.#places.peek(); first?.reply !== undefined; first = this.#places.peek()) {
-        this.#places.shift();
-        this.#emit(first.reply);
-      }
+  #newPlace(): Place {
+    const place = new Place(this);
+    this.#places.push(place);
+    return place;
+  }
+
+  onError(error: unknown): void {
+    this.#out.error(error);
+  }
+
+  onReply(place: Place, reply: Bytes): void {
+    place.pending = undefined;
+    place.uses++;
+    if (!this.#inOrder) {
+      this.#emit(place, reply);
     } else {
-      this.#emit(reply);
+      place.reply = reply;
+      for (let first = this.#order.peek(); first?.reply !== undefined; first = this.#order.peek()) {
+        this.#order.shift();
+        this.#emit(first, first.reply);
+      }
     }
-    this.#startWaiting();
+    if (this.#waiting.length > 0) this.#startWaiting();
     this.#pullMore?.();
-    this.#completeWhenDone();
+    if (this.#ended) this.#completeWhenDone();
   }
 
-  #emit(reply: Bytes): void {
+  #emit(place: Place, reply: Bytes): void {
+    place.reply = undefined;
+    this.#free.push(place);
     this.#busy--;
     this.#out.next(reply);
   }

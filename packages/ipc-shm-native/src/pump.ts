@@ -23,7 +23,7 @@ import {
 /** How often a batch is asked for from microtasks before the hub spins by itself: a turn of microtasks costs less than a callback. */
 const REPOLLS = 32;
 /** How often `collect` looks again before it gives up: some 20 ns each, where a round of microtasks costs 100. */
-const PATIENCE = 8;
+const PATIENCE = 32;
 /** From so many entries on a batch is throughput: what is sent meanwhile is published in portions. */
 const LARGE_BATCH = 4;
 
@@ -61,21 +61,24 @@ export class Pump {
   readonly #batch: Int32Array;
   readonly #state: Int32Array;
   readonly #slots: Array<SlotOwner | undefined> = [];
-  /** Owners that the running batch concerns, or that have something to publish. */
-  readonly #concerned: SlotOwner[] = [];
+  /** Owners that the running batch concerns, or that have something to publish: the first `#concernedCount`. The array never shrinks. */
+  readonly #concerned: Array<SlotOwner | undefined> = [];
+  #concernedCount = 0;
   accepting: AcceptingOwner | undefined;
   /** A batch is being given out: what is sent and released is published at its end. */
   handling = false;
-  /** The running batch is a large one. */
+  /** The running batch is a large one, or the microtasks after one have not run: what is sent leaves in portions. */
   crowded = false;
   #expected = 0;
   #repolls = 0;
   #closed = false;
   readonly #repoll = (): void => {
+    this.#finish();
     if (this.#closed) return;
     const count = this.hub.collect();
-    if (count > 0) this.handle(count);
+    if (count > 0) this.#handle(count);
     if (++this.#repolls < REPOLLS && !this.#closed) void RESOLVED.then(this.#repoll);
+    else this.#finish();
   };
 
   constructor(options: PumpOptions) {
@@ -95,9 +98,11 @@ export class Pump {
     this.#slots[slot] = owner;
   }
 
-  /** The owner wants `endOfBatch`, although the batch may have nothing for it. Only while {@link handling}. */
+  /** The owner wants `endOfBatch`, although the batch may have nothing for it. Only while {@link handling} or {@link crowded}. */
   concern(owner: SlotOwner): void {
-    this.#concerned.push(owner);
+    const at = this.#concernedCount++;
+    if (at === this.#concerned.length) this.#concerned.push(owner);
+    else this.#concerned[at] = owner;
   }
 
   /** One more thing is expected to come, or (-1) came: spinning pays meanwhile. */
@@ -125,6 +130,12 @@ export class Pump {
   }
 
   handle(count: number): void {
+    this.#handle(count);
+    this.#finish();
+  }
+
+  /** Leaves a large batch open: the answers to it, which microtasks make, leave with it in portions. */
+  #handle(count: number): void {
     const batch = this.#batch;
     this.handling = true;
     this.crowded = count > LARGE_BATCH;
@@ -144,22 +155,34 @@ export class Pump {
       if (owner === undefined) continue;
       if (owner !== last) {
         last = owner;
-        this.#concerned.push(owner);
+        this.concern(owner);
       }
       owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0, (what & CONTROL_LANE) !== 0);
     }
     // Deliveries may concern others.
+    this.#endBatch();
+    this.handling = false;
+  }
+
+  /** Publishes what was sent since a large batch. */
+  #finish(): void {
+    if (!this.crowded) return;
+    this.crowded = false;
+    this.#endBatch();
+  }
+
+  #endBatch(): void {
     const concerned = this.#concerned;
-    for (let i = 0; i < concerned.length; i++) {
+    for (let i = 0; i < this.#concernedCount; i++) {
+      const owner = concerned[i];
+      concerned[i] = undefined;
       try {
-        concerned[i]?.endOfBatch();
+        owner?.endOfBatch();
       } catch (error) {
         surface(error);
       }
     }
-    concerned.length = 0;
-    this.handling = false;
-    this.crowded = false;
+    this.#concernedCount = 0;
   }
 
   close(): void {
@@ -169,9 +192,10 @@ export class Pump {
   }
 
   #onBatch(count: number): void {
-    this.handle(count);
+    this.#handle(count);
     this.#repolls = 0;
-    if (!this.#closed) void RESOLVED.then(this.#repoll);
+    if (this.#closed) this.#finish();
+    else void RESOLVED.then(this.#repoll);
   }
 
   #onEvent(slot: number, event: number, second: number, third: number): void {

@@ -83,6 +83,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   #onFrames: ((frames: readonly Frame[]) => void) | undefined;
   /** Frames of the running batch, or from before `onFrames` was set. */
   #frames: Frame[] = [];
+  /** The array of the batch before, empty: the two take turns, so that no batch allocates one. */
+  #spareFrames: Frame[] = [];
   /** Where reading is: the end of the last record that was taken. */
   #taken = 0;
   /** Everything before it is released. */
@@ -172,7 +174,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       this.#outstanding++;
       this.pump.expect(1);
     }
-    if (this.pump.handling && (this.pump.crowded || this.#concerned)) {
+    if (this.pump.crowded || (this.pump.handling && this.#concerned)) {
       if (!this.#concerned) {
         this.#concerned = true;
         this.pump.concern(this);
@@ -313,9 +315,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     if (this.#state !== 'open') return;
     const length = word0 & RECORD_LENGTH_MASK;
     const kind = word1 >>> 28;
-    const id = word1 & MAX_WIRE_ID;
     if (control) {
-      this.#takeControl(kind, id, word0 >>> 30, offset, length);
+      this.#takeControl(kind, word1 & MAX_WIRE_ID, word0 >>> 30, offset, length);
       return;
     }
     const start = this.#taken;
@@ -328,7 +329,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     if (!this.isServer && (kind === KIND_RESPONSE || kind === KIND_END || kind === KIND_ERROR)) {
       this.#onTerminal(word0 >>> 30);
     }
-    this.#frames.push(new ShmFrame(this, kind, id, word0 >>> 30, offset, length, start));
+    this.#frames.push(new ShmFrame(this, word0, word1, offset, start));
     if (this.#overtaking.length > 0) this.#catchUp();
   }
 
@@ -387,10 +388,14 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     const frames = this.#frames;
     try {
       if (frames.length > 0 && this.#onFrames !== undefined && this.#state === 'open') {
-        this.#frames = [];
+        this.#frames = this.#spareFrames;
         this.#onFrames(frames);
       }
     } finally {
+      if (frames !== this.#frames) {
+        while (frames.length > 0) frames.pop();
+        this.#spareFrames = frames;
+      }
       if (this.unpublished > 0) {
         this.unpublished = 0;
         this.publishData();

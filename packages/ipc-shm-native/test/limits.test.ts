@@ -115,8 +115,9 @@ test('a server that runs out of descriptors refuses clients with a typed error, 
   expect(clients.length).toBeGreaterThan(10);
   expect(clients.length).toBeLessThan(64);
   for (const result of results) {
-    if (result.status === 'rejected')
+    if (result.status === 'rejected') {
       expect(result.reason).toMatchObject({ code: expect.stringMatching(/SYSTEM|PEER_GONE/) });
+    }
   }
   for (const client of [steady, ...clients]) expect(await client.request(new Uint8Array(4))).toHaveLength(4);
   await Promise.all(clients.map((client) => client.close()));

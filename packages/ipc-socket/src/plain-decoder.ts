@@ -239,7 +239,7 @@ export class PlainDecoder implements FrameOwner {
     try {
       return this.#sink.deliver(batch);
     } finally {
-      batch.length = 0;
+      while (batch.length > 0) batch.pop();
     }
   }
 }

@@ -1,7 +1,7 @@
 /** Many requests under way, in each of the ways that a client is written. */
 import type { IpcClient } from '@spanwire/ipc-core';
 import { requestEach } from '@spanwire/ipc-rx';
-import { Subject } from 'rxjs';
+import { Observable, type Subscriber } from 'rxjs';
 import type { BurstStyle, Style } from '../workload.ts';
 import type { Measured } from './control.ts';
 import type { Meter } from './meter.ts';
@@ -57,17 +57,20 @@ const windows: Record<Style, Window> = {
 
   /** Replies ask for more payloads, so none ever waits. */
   requestEach(client, message, depth, meter) {
-    const payloads$ = new Subject<Uint8Array>();
+    let source: Subscriber<Uint8Array> | undefined;
+    const payloads$ = new Observable<Uint8Array>((subscriber) => {
+      source = subscriber;
+    });
     const send = (): void => {
       meter.sent();
-      payloads$.next(message);
+      source?.next(message);
     };
     return new Promise((resolve, reject) => {
       payloads$.pipe(requestEach(client, { concurrency: depth })).subscribe({
         next() {
           meter.received();
           if (meter.open) send();
-          else if (meter.underWay === 0) payloads$.complete();
+          else if (meter.underWay === 0) source?.complete();
         },
         error: reject,
         complete: () => resolve(meter.finish()),
