@@ -1,5 +1,6 @@
 /** One spawned process: its descriptors, its channel, its end. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { PeerGoneError, SystemError, type Channel, type ClientContext } from '@spanwire/ipc-core';
@@ -43,7 +44,7 @@ export class Child {
     });
   }
 
-  /** Starts `command`; rejects with ERR_IPC_SYSTEM when the system cannot execute it. */
+  /** Starts `command`; rejects with ERR_IPC_SYSTEM when the system cannot execute it, TypeError when it cannot be a command. */
   static async start(command: Command, settings: ChildSettings): Promise<Child> {
     // One socket pair; both ends are closed on exec everywhere but in this child.
     const stdio: StdioOptions = ['ignore', settings.stdout, settings.stderr, 'pipe'];
@@ -62,8 +63,12 @@ export class Child {
       child.on('error', () => undefined);
       return new Child(child, pid ?? 0, command.path, killAfterMs);
     } catch (error) {
-      const { code = 'UNKNOWN' } = error as NodeJS.ErrnoException;
-      throw new SystemError('spawn', code, `Starting ${command.path} failed: ${code}`, { cause: error });
+      const { code = 'UNKNOWN', syscall } = error as NodeJS.ErrnoException;
+      // Node's own words for arguments that cannot be, such as a NUL in the environment.
+      if (syscall === undefined && error instanceof TypeError) throw error;
+      // The system says ENOENT for either.
+      const what = code === 'ENOENT' && cwd !== undefined && !existsSync(cwd) ? ` in \`cwd\` ${String(cwd)}` : '';
+      throw new SystemError('spawn', code, `Starting ${command.path}${what} failed: ${code}`, { cause: error });
     }
   }
 

@@ -53,28 +53,59 @@ export interface Ipc<Context = undefined> extends AsyncDisposable {
    * The proxy of the `init` of a running process. `""` and `"0"` mean none: null. `"unix"` is the default socket in `dataDir`, `"unix:PATH"` one relative to
    * it, `"shm:name"` shared memory. `"auto"` is `"unix"`, but null when nobody listens there.
    *
-   * Disposing the proxy closes this connection only. Rejects with ERR_IPC_PEER_GONE when nobody listens, TypeError on an address of no known form.
+   * Waits, until `signal` aborts, for a place when the other side has as many connections as it takes. Disposing the proxy closes this connection
+   * only. Rejects with ERR_IPC_PEER_GONE when nobody listens, ERR_IPC_TIMEOUT when nobody says hello, ERR_IPC_PROTOCOL when it is no Ipc, RangeError on
+   * a path that is too long, TypeError on an address of no known form.
+   *
+   * @example
+   * const node = await ipc.connectAddress<NodeInit>('auto');
+   * if (node !== null) console.log(await node.height());
    */
   connectAddress<Init extends object>(address: string, options?: ConnectOptions): Promise<RemoteInit<Init> | null>;
 
   /**
    * Serves `init` to whoever connects to `address` (the forms of `connectAddress` but `auto` and none). Makes the folder of a socket file, removes
-   * a leftover socket that nobody answers on. Rejects with ERR_IPC_ADDRESS_IN_USE, ERR_IPC_SYSTEM.
+   * a leftover socket that nobody answers on, and nothing else. Disposing what it returns frees the address; connections live on. Rejects with
+   * ERR_IPC_ADDRESS_IN_USE, ERR_IPC_SYSTEM, RangeError on a path that is too long, TypeError on an address of no known form.
+   *
+   * @example
+   * await using listening = await ipc.listenAddress('unix', { maxConnections: 8 });
+   * console.log(listening.address);
    */
   listenAddress(address: string, options?: ListenOptions): Promise<Listening>;
 
-  /** Drops every incoming connection, but never the parent's: their calls in flight fail. Resolves when the calls of theirs that run have finished. */
+  /**
+   * Drops every incoming connection, but never the parent's: their calls in flight fail. Resolves when the calls of theirs that run have finished,
+   * however long those take. Who listens goes on to listen.
+   *
+   * @example
+   * await ipc.disconnectIncoming();
+   */
   disconnectIncoming(): Promise<void>;
 
   /**
-   * Has `cleanup` called when `proxy` is disposed: after the connection is closed and a spawned process is reaped, in the order they were added; not
-   * when the connection drops. Its promise is waited for; what it throws is what disposing rejects with.
+   * Has `cleanup` called when `proxy`, of spawnProcess or connectAddress, is disposed: after the connection is closed and a spawned process is
+   * reaped, in the order they were added; not when the connection drops. Its promise is waited for; what it throws is what disposing rejects with.
+   * Throws TypeError on any other proxy, and on one that was disposed.
+   *
+   * @example
+   * ipc.addCleanup(worker, () => rm(folder, { recursive: true }));
    */
   addCleanup(proxy: object, cleanup: () => unknown): void;
 
-  /** The process behind a proxy of `spawnProcess`. Throws TypeError on any other. */
+  /**
+   * The process behind a proxy of `spawnProcess`: its id, outputs, exit and restarts. Throws TypeError on any other.
+   *
+   * @example
+   * ipc.processOf(worker).state$.subscribe(({ status }) => console.log(status));
+   */
   processOf(proxy: object): SpawnedProcess;
 
-  /** The resolved address behind a proxy of `connectAddress`, such as `unix:/full/path`. Throws TypeError on any other. */
+  /**
+   * The resolved address behind a proxy of `connectAddress`, such as `unix:/full/path`. Throws TypeError on any other.
+   *
+   * @example
+   * console.log(ipc.addressOf(node));
+   */
   addressOf(proxy: object): string;
 }

@@ -1,5 +1,5 @@
 /** Errors between processes: a declared class arrives as that class, every other error as a {@link RemoteError}. */
-import { IpcError, MessageTooLargeError, RemoteError } from '@spanwire/ipc-core';
+import { IpcError, MessageTooLargeError, RemoteError, show } from '@spanwire/ipc-core';
 import { encodeTag, type DeclaredTag, type OtherTag, type TooLargeTag } from './tags.ts';
 
 /** A class of errors that may be declared. Its constructor is not called on arrival; its enumerable properties travel. */
@@ -19,9 +19,15 @@ export class ErrorWire {
 
   /** Throws TypeError on what is no error class, and on two of one name. */
   constructor(classes: readonly ErrorClass[]) {
+    const given: unknown = classes;
+    if (!Array.isArray(given)) {
+      throw new TypeError(`Expected \`errors\` to be a list of classes that extend Error, got ${show(classes)}`);
+    }
     for (const declared of classes) {
       if (typeof declared !== 'function' || !(declared.prototype instanceof Error)) {
-        throw new TypeError('Expected `errors` to be a list of classes that extend Error');
+        throw new TypeError(
+          `Expected \`errors\` to be a list of classes that extend Error, got ${show(declared)} in it`,
+        );
       }
       if (this.#classes.has(declared.name)) {
         throw new TypeError(
@@ -87,6 +93,19 @@ export function overloaded(): IpcError {
     'ERR_IPC_OVERLOADED',
     'Expected a peer that reads, got more for it than `maxQueuedBytes` waiting to be sent',
   );
+}
+
+/** A subscriber in another process is too far behind its Observable. It arrives as what it is, also where it is only handed on. */
+export class SlowSubscriberError extends IpcError {
+  readonly maxItems: number;
+
+  constructor(maxItems: number) {
+    super(
+      'ERR_IPC_OVERLOADED',
+      `Expected a subscriber at most ${maxItems} items behind its Observable, got one further behind`,
+    );
+    this.maxItems = maxItems;
+  }
 }
 
 function tagged(tag: DeclaredTag | OtherTag, message: string, properties: object): ErrorStandIn {

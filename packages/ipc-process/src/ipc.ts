@@ -22,6 +22,7 @@ import { ErrorWire } from './error-wire.ts';
 import { Handles } from './handle.ts';
 import { ListeningAddress, prepareFolder, type Listening } from './listening.ts';
 import {
+  expectSignal,
   resolveIpcOptions,
   resolveMaxConnections,
   resolveSpawnOptions,
@@ -128,6 +129,7 @@ class ProcessIpc<Context> implements Ipc<Context> {
     options: ConnectOptions = {},
   ): Promise<RemoteInit<Init> | null> {
     this.#expectOpen();
+    expectSignal(options.signal);
     if (isDisabled(address)) return null;
     const auto = address === 'auto';
     const resolved = this.#resolve(auto ? 'unix' : address);

@@ -47,7 +47,7 @@ export interface IpcOptions<Context = undefined> {
   readonly onWarning?: ((message: string, error: unknown) => void) | undefined;
 }
 
-/** Options of `spawnProcess`. */
+/** Options of `spawnProcess`. The standard input of the process is empty: what it is told comes by calls. */
 export interface SpawnOptions {
   /** The environment; default: that of this process. */
   readonly env?: NodeJS.ProcessEnv | undefined;
@@ -101,7 +101,7 @@ export interface IpcSettings {
 
 /** Fills in the defaults. Throws TypeError or RangeError naming the option. */
 export function resolveIpcOptions(options: IpcOptions<unknown>): IpcSettings {
-  const { init, dataDir, onWarning } = options;
+  const { init, dataDir, onWarning, transports = {} } = options;
   if (init !== undefined && !(init instanceof RpcTarget)) {
     throw new TypeError(`Expected \`init\` to be an object whose class extends RpcTarget, got ${show(init)}`);
   }
@@ -109,12 +109,15 @@ export function resolveIpcOptions(options: IpcOptions<unknown>): IpcSettings {
   const socketName = options.socketName ?? 'spanwire.sock';
   expectText('socketName', socketName);
   if (onWarning !== undefined) expectFunction('onWarning', onWarning);
+  if (typeof transports !== 'object' || transports === null) {
+    throw new TypeError(`Expected \`transports\` to be an object of transports by scheme, got ${show(transports)}`);
+  }
   const maxMessageBytes = integerIn('maxMessageBytes', options.maxMessageBytes, KiB, MAX_MESSAGE_BYTES, 64 * MiB);
   return {
     init,
     dataDir,
     socketName,
-    transports: options.transports ?? {},
+    transports,
     errors: options.errors ?? [],
     overflow: oneOf('overflow', options.overflow, ['error', 'drop-oldest', 'drop-newest'], 'error'),
     maxMessageBytes,
@@ -148,20 +151,34 @@ export interface ResolvedSpawnOptions {
 
 /** Fills in the defaults. Throws TypeError or RangeError naming the option. */
 export function resolveSpawnOptions(options: SpawnOptions): ResolvedSpawnOptions {
-  const transport = options.transport ?? 'pipe';
+  const { env, cwd, execArgv = [], signal, transport = 'pipe' } = options;
   expectText('transport', transport);
+  if (env !== undefined && (typeof env !== 'object' || env === null)) {
+    throw new TypeError(`Expected \`env\` to be an object of variables, got ${show(env)}`);
+  }
+  if (cwd !== undefined && !(cwd instanceof URL)) expectText('cwd', cwd);
+  if (!Array.isArray(execArgv) || execArgv.some((each) => typeof each !== 'string')) {
+    throw new TypeError(`Expected \`execArgv\` to be a list of strings, got ${show(execArgv)}`);
+  }
+  expectSignal(signal);
   return {
-    env: options.env,
-    cwd: options.cwd,
-    execArgv: options.execArgv ?? [],
+    env,
+    cwd,
+    execArgv,
     stdout: output('stdout', options.stdout),
     stderr: output('stderr', options.stderr),
     startTimeoutMs: integerIn('startTimeoutMs', options.startTimeoutMs, 1, MAX_TIMER_MS, 30_000),
     killAfterMs: integerIn('killAfterMs', options.killAfterMs, 0, MAX_TIMER_MS, 15_000),
     restart: resolveRestart(options.restart),
     transport,
-    signal: options.signal,
+    signal,
   };
+}
+
+/** Throws TypeError unless `signal` is an AbortSignal, or undefined. */
+export function expectSignal(signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new TypeError(`Expected \`signal\` to be an AbortSignal, got ${show(signal)}`);
 }
 
 export function resolveMaxConnections(options: ListenOptions): number {

@@ -93,7 +93,8 @@ export class RemoteObservable<T> extends Observable<T> implements AsyncIterable<
       return await this.#source.open(sink);
     } catch (error) {
       if (error instanceof IpcError) throw error;
-      const message = 'This Observable went with the call that brought it as an argument: dup() what is to be kept';
+      const message =
+        'Expected an Observable that is there, got one that was disposed, or that went with the call that brought it: dup() what is to be kept';
       throw new IpcError('ERR_IPC_CLOSED', message, { cause: error });
     }
   }

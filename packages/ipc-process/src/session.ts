@@ -8,7 +8,7 @@ import {
   type ReassemblyBudget,
 } from '@spanwire/ipc-core';
 import { RpcSession, RpcTarget, type RpcStub } from 'capnweb';
-import { overloaded, tooLarge, type ErrorWire } from './error-wire.ts';
+import { overloaded, SlowSubscriberError, tooLarge, type ErrorWire } from './error-wire.ts';
 import { exposeShared, type ExposeScope } from './expose.ts';
 import { FAIL_METHOD, MessageLink, type LinkEnd } from './message-link.ts';
 import { OutgoingStream } from './outgoing-stream.ts';
@@ -142,6 +142,7 @@ function isSession(channel: Channel): boolean {
 function standInOf(error: Error, errors: ErrorWire): object {
   if (error instanceof OutgoingStream) return named(encodeTag(['stream']), { remote: error.source() });
   if (error instanceof ReflectedFailure) return named(error.tag, {});
+  if (error instanceof SlowSubscriberError) return named(encodeTag(['slow-subscriber', error.maxItems]), {});
   return errors.standIn(error);
 }
 
@@ -162,6 +163,8 @@ function restoreNode(node: TaggedNode, errors: ErrorWire, link: MessageLink): un
       return tooLarge(tag);
     case 'overloaded':
       return overloaded();
+    case 'slow-subscriber':
+      return new SlowSubscriberError(tag[1]);
     default:
       throw new ProtocolError('Expected a tag that this version knows, got another one');
   }

@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import { TimeoutError, type Channel, type ClientContext } from '@spanwire/ipc-core';
 import type { RpcStub, RpcTarget } from 'capnweb';
-import { BehaviorSubject, type Observable } from 'rxjs';
+import { ReplaySubject, type Observable } from 'rxjs';
 import { abortable, delay } from './abortable.ts';
 import { Child, type ChildSettings, type ExitReport } from './child.ts';
 import type { Connection } from './handle.ts';
@@ -39,7 +39,7 @@ export interface SpawnedProcess {
   readonly stdout: Readable | null;
   /** With `stderr: 'pipe'`; as `stdout`. */
   readonly stderr: Readable | null;
-  /** What it is doing; replays the current state, completes after `exited`. */
+  /** What it is doing; replays the current state, also the last one, and completes after `exited`. */
   readonly state$: Observable<ProcessState>;
   /** Resolves when it has ended for good and was reaped. */
   readonly exited: Promise<ExitReport>;
@@ -72,7 +72,8 @@ export class SpawnedConnection implements Connection, SpawnedProcess {
   readonly #command: Command;
   readonly #settings: SpawnSettings;
   readonly #context: SpawnContext;
-  readonly #state: BehaviorSubject<ProcessState>;
+  /** Not a BehaviorSubject: who comes after the end is told how it ended. */
+  readonly #state = new ReplaySubject<ProcessState>(1);
   readonly #stopping = new AbortController();
   #generation: Generation;
   #restarts = 0;
@@ -82,7 +83,7 @@ export class SpawnedConnection implements Connection, SpawnedProcess {
     this.#settings = settings;
     this.#context = context;
     this.#generation = first;
-    this.#state = new BehaviorSubject<ProcessState>({ status: 'running', pid: first.child.pid, restarts: 0 });
+    this.#state.next({ status: 'running', pid: first.child.pid, restarts: 0 });
     this.exited = this.#run();
   }
 

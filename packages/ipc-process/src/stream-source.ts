@@ -3,9 +3,10 @@
  * calls the subscriber's sink with batches of items, and the answers to those calls are its credit: a consumer that is slower keeps at most
  * a window of items and bytes under way.
  */
-import { Deque, IpcError, type Overflow } from '@spanwire/ipc-core';
+import { Deque, type Overflow } from '@spanwire/ipc-core';
 import { RpcTarget, type RpcStub } from 'capnweb';
 import type { Observable, Subscription } from 'rxjs';
+import { SlowSubscriberError } from './error-wire.ts';
 import { traffic } from './traffic.ts';
 
 /** What a subscriber offers its feed. All calls are made in order. */
@@ -93,8 +94,7 @@ class Feed extends RpcTarget {
       if (this.#overflow === 'drop-newest') return;
       if (this.#overflow === 'error') {
         this.#buffer.drain();
-        const message = `Expected a consumer at most ${BUFFER_ITEMS} items behind its Observable, got one further behind`;
-        this.#finish(new IpcError('ERR_IPC_OVERLOADED', message), true);
+        this.#finish(new SlowSubscriberError(BUFFER_ITEMS), true);
         return;
       }
       this.#buffer.shift();

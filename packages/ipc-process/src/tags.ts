@@ -10,10 +10,12 @@ export type OtherTag = readonly ['other', name: string, code: string | null];
 /** A message that the sender kept back: this call fails instead. */
 export type TooLargeTag = readonly ['too-large', messageBytes: number, maxMessageBytes: number];
 export type OverloadedTag = readonly ['overloaded'];
+/** A subscriber is further behind than this. */
+export type SlowSubscriberTag = readonly ['slow-subscriber', maxItems: number];
 /** An Observable; the property `remote` is what it is subscribed through. */
 export type StreamTag = readonly ['stream'];
 
-export type Tag = DeclaredTag | OtherTag | TooLargeTag | OverloadedTag | StreamTag;
+export type Tag = DeclaredTag | OtherTag | TooLargeTag | OverloadedTag | SlowSubscriberTag | StreamTag;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true });
@@ -41,6 +43,8 @@ export function decodeTag(bytes: Uint8Array): Tag | undefined {
         : undefined;
     case 'too-large':
       return typeof first === 'number' && typeof second === 'number' ? [kind, first, second] : undefined;
+    case 'slow-subscriber':
+      return typeof first === 'number' ? [kind, first] : undefined;
     case 'overloaded':
     case 'stream':
       return [kind];

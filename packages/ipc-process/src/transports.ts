@@ -45,7 +45,7 @@ export const shmTransport: IpcTransport = {
   privateAddress: () => privateSocket('shm'),
 };
 
-/** A socket file in a folder of its own, so that nothing is left behind whoever dies meanwhile: the folder is removed by the one who made it. */
+/** A socket file in a folder of its own, for this user alone. The one who made it removes it, so a server that dies meanwhile leaves nothing behind. */
 function privateSocket(scheme: string): PrivateAddress {
   const folder = mkdtempSync(join(tmpdir(), 'spw-'));
   return {

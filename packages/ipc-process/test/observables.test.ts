@@ -146,7 +146,46 @@ test('an Observable whose subscriber is more than 1,024 items behind fails with 
       for (;;) await iterator.next();
     })(),
   );
-  expect((error as RemoteError).remote.code).toBe('ERR_IPC_OVERLOADED');
+  expect(error).toMatchObject({
+    code: 'ERR_IPC_OVERLOADED',
+    message: 'Expected a subscriber at most 1024 items behind its Observable, got one further behind',
+  });
+});
+
+test.each(['drop-newest', 'drop-oldest'] as const)(
+  'an Observable with overflow %s drops items for a slower subscriber, and goes on to its end',
+  async (overflow) => {
+    const env = { ...process.env, OPTIONS: JSON.stringify({ overflow }) };
+    const service = await testIpc().spawnProcess<Service>(fixture('worker.mjs'), { env });
+    const numbers$ = await service.numbers();
+    const iterator = numbers$[Symbol.asyncIterator]();
+    const first = iterator.next();
+    expect(await service.subscribers()).toBe(1);
+    await service.emit(0, 1);
+    expect((await first).value).toBe(0);
+    for (let i = 0; i < 40; i++) await service.emit(1 + i * 100, 100);
+    await service.end('complete');
+    const rest: number[] = [];
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) rest.push(next.value);
+    // At most 256 are under way and 1,024 wait: those that came last, or those that came first.
+    expect(rest.length).toBeLessThanOrEqual(256 + 1024);
+    const kept = overflow === 'drop-newest' ? rest : rest.slice(-1024);
+    const from = overflow === 'drop-newest' ? 1 : 4001 - 1024;
+    expect(kept.length).toBeGreaterThanOrEqual(1024);
+    expect(kept).toEqual(kept.map((_, i) => from + i));
+  },
+);
+
+test('what is exposed has an overflow of its own', async () => {
+  const service = await spawnService();
+  const sumOf = (from: number, to: number): number => ((to - from + 1) * (from + to)) / 2;
+  // All come in one go: 256 are sent, 1,024 wait.
+  const burst$ = range(1, 5_000);
+  expect(await service.sum(expose(burst$, { overflow: 'drop-newest' }))).toBe(sumOf(1, 1_280));
+  expect(await service.sum(expose(burst$, { overflow: 'drop-oldest' }))).toBe(sumOf(1, 256) + sumOf(3_977, 5_000));
+  // Told to the subscriber there, which passes it on.
+  expect(await rejection(service.sum(expose(burst$)))).toMatchObject({ code: 'ERR_IPC_OVERLOADED' });
+  expect(() => expose(burst$, { overflow: 'wait' as never })).toThrow('Expected `overflow` to be');
 });
 
 test('an argument can be an Observable, when it is exposed', async () => {
@@ -217,4 +256,14 @@ test('an Observable that came as an argument goes with its call, unless it was d
   expect(await service.sumOfStream('kept')).toBe(10);
   const error = await rejection(service.sumOfStream('lost'));
   expect((error as RemoteError).remote.code).toBe('ERR_IPC_CLOSED');
+});
+
+test('an Observable that was disposed cannot be subscribed to, and says so', async () => {
+  const service = await spawnService();
+  const numbers$ = await service.numbers();
+  numbers$[Symbol.dispose]();
+  expect(await rejection(lastValueFrom(numbers$))).toMatchObject({
+    code: 'ERR_IPC_CLOSED',
+    message: expect.stringContaining('got one that was disposed') as string,
+  });
 });

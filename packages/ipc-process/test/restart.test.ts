@@ -91,6 +91,15 @@ test('the Observable tells exit, delay and number of every restart, then the las
   expect(await rejection(service.add(1, 1))).toMatchObject({ message: 'Called after disconnect' });
 });
 
+test('who subscribes after the end is told how it ended, and completes', async () => {
+  const { service, spawned } = await spawnRestarting({});
+  await rejection(service.exit(7));
+  await spawned.exited;
+  expect(await lastValueFrom(spawned.state$.pipe(toArray()))).toEqual([
+    { status: 'exited', exit: { pid: spawned.pid, code: 7, signal: null }, error: undefined, restarts: 0 },
+  ]);
+});
+
 test('an attempt that fails counts, and its error is told', async () => {
   const env = { ...process.env, SABOTAGE: join(temporaryFolder(), 'flag') };
   const { service, spawned } = await spawnRestarting({ restart: { delaysMs: [0], max: 2 }, env });
@@ -115,7 +124,7 @@ test('disposing ends it for good: while it runs, while it waits, and while it st
     }
     if (when === 'starting') await new Promise((resolve) => setImmediate(resolve));
     await service[Symbol.asyncDispose]();
-    await lastValueFrom(spawned.state$, { defaultValue: undefined });
+    expect(await lastValueFrom(spawned.state$)).toMatchObject({ status: 'exited' });
     expect(() => process.kill(spawned.pid, 0)).toThrow('ESRCH');
   }
 });

@@ -111,6 +111,12 @@ test.runIf(process.platform !== 'win32')('a program that cannot be executed is a
   expect(await rejection(ipc.spawnProcess(badInterpreter))).toMatchObject({ code: 'ERR_IPC_SYSTEM', errno: 'ENOENT' });
 });
 
+test('a current directory that does not exist is named by the error', async () => {
+  const error = await rejection(testIpc().spawnProcess(fixture('worker.mjs'), { cwd: '/no/such/folder' }));
+  expect(error).toMatchObject({ code: 'ERR_IPC_SYSTEM', errno: 'ENOENT' });
+  expect((error as Error).message).toContain('worker.mjs in `cwd` /no/such/folder failed: ENOENT');
+});
+
 test('a process that ends before it serves is an error with its exit code or signal', async () => {
   const ipc = testIpc();
   const byCode = await rejection(ipc.spawnProcess(fixture('exits.mjs'), { env: { ...process.env, CODE: '9' } }));
@@ -222,10 +228,21 @@ test('options are checked at once', async () => {
   expect(await spawn({ startTimeoutMs: 0 })).toBeInstanceOf(RangeError);
   expect(await spawn({ restart: { delaysMs: [], max: 1 } })).toBeInstanceOf(TypeError);
   expect(await spawn({ restart: { delaysMs: [-1], max: 1 } })).toBeInstanceOf(RangeError);
+  for (const options of [{ env: 5 }, { cwd: 5 }, { execArgv: '--title=x' }, { execArgv: [5] }, { signal: {} }]) {
+    const error = await spawn(options);
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toMatch(/^Expected `(env|cwd|execArgv|signal)` to be an? .*, got /);
+  }
+  // What only Node knows to be impossible is a mistake all the same, not a failure of the system.
+  expect(await spawn({ env: { ...process.env, BAD: 'a\0b' } })).toBeInstanceOf(TypeError);
+  expect(await rejection(ipc.connectAddress('', { signal: {} as never }))).toBeInstanceOf(TypeError);
   expect(await spawn({ transport: 'pigeon' })).toMatchObject({
     message: 'Expected a transport out of unix, shm, got "pigeon"',
   });
   expect(() => testIpc({ init: {} as never })).toThrow('Expected `init` to be an object whose class extends RpcTarget');
+  expect(() => testIpc({ transports: 5 as never })).toThrow('Expected `transports` to be an object');
+  expect(() => testIpc({ errors: {} as never })).toThrow('Expected `errors` to be a list of classes that extend Error');
+  expect(() => testIpc({ errors: [Date as never] })).toThrow('got a function in it');
   expect(() => testIpc({ errors: [class A extends Error {}, class A extends Error {}] })).toThrow('two called A');
   expect(() => ipc.processOf(ipc)).toThrow(
     'Expected `proxy` to be one that spawnProcess or connectAddress of this Ipc returned',
