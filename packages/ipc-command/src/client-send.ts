@@ -13,7 +13,7 @@ export interface ClientSendOptions extends CallOptions, CommandClientOptions {}
 
 /**
  * Connects, sends one command, resolves with its answer, and disconnects. Waits without limit unless `timeoutMs` says otherwise: a lazy
- * server answers when it polls. Rejects as the methods of `createCommandClient` do.
+ * server answers when it polls. Rejects as the methods of `createCommandClient` do, and with TypeError when `name` is no command with one answer.
  *
  * @example
  * const { sum } = await clientSend(commands, 'add', { a: 5, b: 3 }, 'unix:/run/user/1000/stack.sock');
@@ -25,6 +25,13 @@ export async function clientSend<C extends CommandMap, Name extends CallNames<C>
   address: string,
   options: ClientSendOptions = {},
 ): Promise<ResponseOutput<C[Name]>> {
+  const kind = Object.hasOwn(commands.definitions, name) ? commands.definitions[name]?.kind : undefined;
+  if (kind !== 'call') {
+    const got = kind === 'stream' ? 'a stream, which createCommandClient has a method for' : 'no command';
+    throw new TypeError(
+      `Expected \`name\` to be a command with one answer, got ${JSON.stringify(name)}, which is ${got}`,
+    );
+  }
   const { signal, timeoutMs, metadata, ...clientOptions } = options;
   const client = createCommandClient(commands, address, clientOptions);
   try {

@@ -91,6 +91,10 @@ export async function createCommandServer<C extends CommandMap, Context>(
   handlers: CommandHandlers<NoInfer<C>, Context>,
   options: CommandServerOptions,
 ): Promise<CommandServer<Context>> {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null) {
+    throw new TypeError(`Expected \`options\` to have an \`address\` or a \`server\`, got ${String(given)}`);
+  }
   const run = runHandlers(commands, handlers);
   if ('server' in options) {
     return new LazyServer(options.server, new Dispatcher(options.server, commands, options), run);

@@ -13,7 +13,7 @@ import {
   VersionMismatchError,
 } from './errors.ts';
 import type { CommandInfo, FailureOptions, Items } from './handlers.ts';
-import { chain, isPromise, validate, type MaybePromise } from './schema.ts';
+import { chain, isPromise, validate, type MaybePromise, type Schema, type Validation } from './schema.ts';
 
 /** A command that may run. */
 export interface Opened {
@@ -70,39 +70,64 @@ export class Dispatcher {
       try {
         result = run(opened);
       } catch (error) {
-        this.#fail(opened, error);
+        this.#fail(opened.info, error);
         throw error;
       }
       if (!isPromise(result)) return this.#seal(opened, result);
       return result.then(
         (value) => this.#seal(opened, value),
         (error: unknown) => {
-          this.#fail(opened, error);
+          this.#fail(opened.info, error);
           throw error;
         },
       );
     });
   }
 
-  /** The command of a request, or the answer that says why there is none. */
+  /** The command of a request, or the answer that says why there is none. Throws, or rejects with, what the validator throws. */
   #open(request: IpcRequest): MaybePromise<Opened | Uint8Array> {
+    let command: string;
+    let payload: unknown;
+    let definition: Command;
     try {
-      const { command, payload } = decodeRequest(request.span);
+      ({ command, payload } = decodeRequest(request.span));
       // Decoded values keep nothing of the span: the client may send on while the handler works.
       request.release();
       if (command === DESCRIBE) return (this.#description ??= encodeAnswer(command, describe(this.#commands)));
-      const strange = this.#strangers.get(request.clientId);
-      if (strange !== undefined) throw new VersionMismatchError(command, strange, this.#commands.hash);
-      const { definitions } = this.#commands;
-      const definition = Object.hasOwn(definitions, command) ? definitions[command] : undefined;
-      if (definition === undefined || !this.#serves(command)) throw new UnknownCommandError(command);
-      return chain(validate(definition.request, payload), (result) =>
-        result.issues === undefined
-          ? { command, definition, payload: result.value, info: new Info(command, request) }
-          : encodeError(new InvalidPayloadError(command, result.issues)),
-      );
+      definition = this.#definitionOf(command, request.clientId);
     } catch (error) {
       if (error instanceof CommandError) return encodeError(error);
+      throw error;
+    }
+    const info = new Info(command, request);
+    return chain(this.#validate(info, definition.request, payload), (result) =>
+      result.issues === undefined
+        ? { command, definition, payload: result.value, info }
+        : encodeError(new InvalidPayloadError(command, result.issues)),
+    );
+  }
+
+  /** Throws VersionMismatchError, or UnknownCommandError. */
+  #definitionOf(command: string, clientId: number): Command {
+    const strange = this.#strangers.get(clientId);
+    if (strange !== undefined) throw new VersionMismatchError(command, strange, this.#commands.hash);
+    const { definitions } = this.#commands;
+    const definition = Object.hasOwn(definitions, command) ? definitions[command] : undefined;
+    if (definition === undefined || !this.#serves(command)) throw new UnknownCommandError(command);
+    return definition;
+  }
+
+  /** Asks the validator; one that throws is broken, and this side is told. */
+  #validate(info: CommandInfo, schema: Schema, value: unknown): MaybePromise<Validation> {
+    try {
+      const result = validate(schema, value);
+      if (!isPromise(result)) return result;
+      return result.catch((error: unknown) => {
+        this.#fail(info, error);
+        throw error;
+      });
+    } catch (error) {
+      this.#fail(info, error);
       throw error;
     }
   }
@@ -123,7 +148,7 @@ export class Dispatcher {
     // An AsyncIterable stays one: it is pulled as the client takes its items.
     if (Symbol.asyncIterator in items) return this.#sealEach(opened, items);
     return items.pipe(
-      tap({ error: (error: unknown) => this.#fail(opened, error) }),
+      tap({ error: (error: unknown) => this.#fail(opened.info, error) }),
       concatMap((item): Observable<Sealed> => {
         const sealed = this.#sealValue(opened, item);
         return isPromise(sealed) ? from(sealed) : of(sealed);
@@ -134,21 +159,25 @@ export class Dispatcher {
   }
 
   async *#sealEach(opened: Opened, items: AsyncIterable<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
+    // What a validator throws has been told already.
+    let sealing = false;
     try {
       for await (const item of items) {
+        sealing = true;
         const { bytes, last } = await this.#sealValue(opened, item);
+        sealing = false;
         yield bytes;
         if (last) return;
       }
     } catch (error) {
-      this.#fail(opened, error);
+      if (!sealing) this.#fail(opened.info, error);
       throw error;
     }
   }
 
   #sealValue(opened: Opened, value: unknown): MaybePromise<Sealed> {
-    const { command, definition } = opened;
-    return chain(validate(definition.response, value), (result) => {
+    const { command, definition, info } = opened;
+    return chain(this.#validate(info, definition.response, value), (result) => {
       if (result.issues !== undefined) {
         return this.#refuseWith(opened, new InvalidResponseError(command, result.issues));
       }
@@ -167,12 +196,17 @@ export class Dispatcher {
 
   #refuseWith(opened: Opened, error: InvalidResponseError): Sealed {
     if (this.#onFailure === undefined) process.emitWarning(error);
-    else this.#fail(opened, error);
+    else this.#fail(opened.info, error);
     return { bytes: encodeError(error), last: true };
   }
 
-  #fail({ command, info }: Opened, error: unknown): void {
-    this.#onFailure?.({ command, clientId: info.clientId, error });
+  #fail({ command, clientId }: CommandInfo, error: unknown): void {
+    try {
+      this.#onFailure?.({ command, clientId, error });
+    } catch (thrown) {
+      // The client is to get the failure itself, and not that of who logs it.
+      process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+    }
   }
 }
 

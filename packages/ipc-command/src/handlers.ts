@@ -34,7 +34,7 @@ export type CommandHandlers<C extends CommandMap, Context> = {
   readonly [K in keyof C]: CommandHandler<C[K], Context>;
 };
 
-/** A failure that is the server's own: a handler threw, or gave an answer that its command does not allow. */
+/** A failure that is the server's own: a handler or a validator threw, or a handler gave an answer that its command does not allow. */
 export interface CommandFailure {
   readonly command: string;
   readonly clientId: number;
@@ -43,8 +43,9 @@ export interface CommandFailure {
 
 export interface FailureOptions {
   /**
-   * Told of each failure that is this side's own, after its client was. Without it, answers that a command does not allow become process
-   * warnings, since they are mistakes of this program; what handlers throw is told to clients only.
+   * Told of each failure that is this side's own, before its client is. Without it, answers that a command does not allow become process
+   * warnings, since they are mistakes of this program; what handlers and validators throw is told to clients only. What it throws itself
+   * becomes a process warning.
    */
   readonly onFailure?: (failure: CommandFailure) => void;
 }

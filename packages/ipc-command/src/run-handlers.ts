@@ -13,6 +13,10 @@ export function runHandlers<C extends CommandMap, Context>(
   commands: Commands<C>,
   handlers: CommandHandlers<C, Context>,
 ): RunHandlers<Context> {
+  const given: unknown = handlers;
+  if (typeof given !== 'object' || given === null) {
+    throw new TypeError(`Expected \`handlers\` to be an object with a handler of each command, got ${String(given)}`);
+  }
   const known = new Map<string, AnyHandler<Context>>();
   for (const name of Object.keys(commands.definitions)) {
     const handler: unknown = Object.hasOwn(handlers, name) ? handlers[name] : undefined;

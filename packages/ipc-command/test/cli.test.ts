@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { command, defineCommands, serveCommands, unchecked } from '@spanwire/ipc-command';
+import { createSocketServer } from '@spanwire/ipc-socket';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { formatValue, parseValue } from '../src/cli/json-text.ts';
 import { run as runProgram } from '../src/cli/program.ts';
 import { startFixture } from './support/fixture.ts';
@@ -165,10 +168,60 @@ describe('spanwire-command', () => {
     expect(err).toContain('ERR_IPC_TIMEOUT');
   });
 
+  it('counts connecting into --timeout, where somebody takes the connection and says nothing', async () => {
+    const path = socketPath();
+    const mute = createServer();
+    await new Promise<void>((resolve) => mute.listen(path, resolve));
+    onTestFinished(() => void mute.close());
+    const { out, err, code } = await run([path, 'list', '--timeout', '20']);
+    expect({ out, code }).toEqual({ out: '', code: 4 });
+    expect(err).toContain('did not say hello within 20 ms');
+  });
+
+  it('says that a stream is to be watched when it is called', async () => {
+    const { out, err, code } = await run([await setUp(), 'call', 'ticks', '{"count": 1}']);
+    expect({ out, code }).toEqual({ out: '', code: 1 });
+    expect(err).toContain('Expected "ticks" to have one answer, got a stream of items: use watch');
+  });
+
+  it('lets nothing that a server says steer a terminal, or pass for another line', async () => {
+    const address = socketPath();
+    const hostile = 'red \u001b[31m\u009b31m\nline';
+    const evil = command({ response: unchecked<unknown>(), description: hostile });
+    const definition = defineCommands({ evil: { ...evil, requestJsonSchema: { title: hostile } }, fail: command() });
+    const handlers = {
+      evil: () => hostile,
+      fail: () => {
+        throw new Error(hostile);
+      },
+    };
+    const server = createSocketServer(address);
+    serveCommands(server, definition, handlers, undefined);
+    await server.listen();
+    onTestFinished(() => server.close());
+    const printed = [];
+    for (const parameters of [
+      ['list'],
+      ['list', '--json'],
+      ['describe', 'evil'],
+      ['describe', 'evil', '--json'],
+      ['call', 'evil'],
+      ['call', 'fail'],
+    ]) {
+      printed.push(await run([address, ...parameters]));
+      expect(`${printed.at(-1)!.out}${printed.at(-1)!.err}`).not.toMatch(/[^\P{Cc}\t\n]/u);
+    }
+    expect(printed[0]!.out).toBe('evil\tcall\tred  [31m 31m line\nfail\tcall\t\n');
+    // The answer is what it was, all the same.
+    expect(JSON.parse(printed[4]!.out)).toBe(hostile);
+    expect(printed[5]!.err).toBe('spanwire-command: ERR_IPC_REMOTE: red  [31m 31m line\n');
+  });
+
   it('refuses arguments that make no sense with exit code 2, and sends nothing', async () => {
     const address = `${socketPath()}-nobody`;
     for (const [parameters, message] of [
       [['list'], 'Expected an address before the command'],
+      [['list', address], 'Expected an address before the command, got list first'],
       [[address, 'call', 'add', '{"a": 5'], 'Expected the payload to be JSON'],
       [[address, 'call', 'add', '{}', '--timeout', 'soon'], 'Expected milliseconds'],
       [[address, 'watch', 'ticks', '--count', '0'], 'Expected an integer from 1'],
@@ -186,7 +239,13 @@ describe('spanwire-command', () => {
     const help = await run(['--help']);
     expect(help).toMatchObject({ err: '', code: 0 });
     for (const word of ['list', 'describe', 'call', 'watch', 'Exit codes:']) expect(help.out).toContain(word);
-    expect((await run(['help', 'watch'])).out).toContain('--count <n>');
+    for (const asked of [
+      ['help', 'watch'],
+      ['watch', '--help'],
+      [socketPath(), 'watch', '-h'],
+    ]) {
+      expect((await run(asked)).out).toContain('--count <n>');
+    }
     const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
     expect(await shell(['--version'])).toEqual({ out: `${version}\n`, err: '', code: 0 });
     expect(await run([])).toMatchObject({ out: '', code: 2 });

@@ -12,7 +12,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { commands } from './fixtures/commands.mjs';
 import { startFixture } from './support/fixture.ts';
-import { socketPath } from './support/place.ts';
+import { addressOn, socketPath, transports } from './support/place.ts';
 import { until } from './support/until.ts';
 
 async function setUp() {
@@ -169,14 +169,23 @@ describe('a command client', () => {
   });
 });
 
-describe.skipIf(process.platform === 'win32')('a command socket', () => {
+describe('clientSend', () => {
+  it('refuses at once what is no command with one answer, without connecting', async () => {
+    const send = (name: string): Promise<unknown> => clientSend(commands, name as 'add', { a: 1, b: 2 }, socketPath());
+    await expect(send('subtract')).rejects.toThrow('got "subtract", which is no command');
+    await expect(send('ticks')).rejects.toThrow('got "ticks", which is a stream');
+    await expect(send('close')).rejects.toThrow(TypeError);
+  });
+});
+
+describe.skipIf(process.platform === 'win32').each(transports)('a command socket of %s', (transport) => {
   it('is for its user alone, whatever the umask', async () => {
     const before = process.umask(0);
     onTestFinished(() => void process.umask(before));
-    const address = socketPath();
+    const address = addressOn(transport);
     const definition = defineCommands({ ping: command() });
     await using server = await createCommandServer(definition, { ping: () => undefined }, { address });
-    expect((statSync(address).mode & 0o777).toString(8)).toBe('600');
+    expect((statSync(address.slice(address.indexOf(':') + 1)).mode & 0o777).toString(8)).toBe('600');
     expect(server.pendingCount).toBe(0);
   });
 });

@@ -11,8 +11,6 @@ import {
   unchecked,
   UnknownCommandError,
   VersionMismatchError,
-  type CommandFailure,
-  type Commands,
 } from '@spanwire/ipc-command';
 import { createMemoryClient, createMemoryServer, IpcError, RemoteError } from '@spanwire/ipc-core';
 import { createSocketClient } from '@spanwire/ipc-socket';
@@ -24,25 +22,7 @@ import { z } from 'zod';
 import { commands } from './fixtures/commands.mjs';
 import { startFixture } from './support/fixture.ts';
 import { socketPath } from './support/place.ts';
-
-/** Serves `served`, and gives clients with other ideas of it. */
-async function serve<C extends Commands['definitions']>(
-  served: Commands<C>,
-  handlers: Parameters<typeof serveCommands<C, undefined>>[2],
-) {
-  const name = `errors ${Math.random()}`;
-  const failures: CommandFailure[] = [];
-  const server = createMemoryServer(name);
-  serveCommands(server, served, handlers, undefined, { onFailure: (failure) => failures.push(failure) });
-  await server.listen();
-  onTestFinished(() => server.close());
-  const connect = <D extends Commands['definitions']>(definition: Commands<D>, anyVersion = false) => {
-    const ipc = createMemoryClient(name, anyVersion ? {} : { hello: definition.hello });
-    onTestFinished(() => ipc.close());
-    return { client: commandClient(definition, ipc), ipc };
-  };
-  return { server, failures, connect };
-}
+import { serve } from './support/serve.ts';
 
 describe('a payload that its command does not take', () => {
   const libraries = {

@@ -1,5 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import {
+  clientSend,
   command,
   commandClient,
   createCommandClient,
@@ -53,7 +54,8 @@ describe('a lazy server', () => {
       () => server.pendingCount,
       (count) => count === 3,
     );
-    await delay(20);
+    // Many turns of the event loop, in any of which something could run.
+    for (let turns = 0; turns < 100; turns++) await turn();
     expect(stack).toEqual([]);
     expect(server.pendingCount).toBe(3);
     expect(server.handleNewMessagesSync(stack)).toBe(3);
@@ -266,6 +268,10 @@ describe('a lazy server', () => {
     );
     const stray = { add: () => 1, push: () => 1, pop: () => 1 } as never;
     await expect(createCommandServer(small, stray, { server: ipc })).rejects.toThrow('"pop", which is none');
+    await expect(createCommandServer(small, undefined as never, { server: ipc })).rejects.toThrow(
+      'Expected `handlers`',
+    );
+    await expect(createCommandServer(small, stray, undefined as never)).rejects.toThrow('Expected `options` to have');
   });
 });
 
@@ -304,6 +310,41 @@ describe.each(transports)('a lazy server in another process, over %s', (transpor
     await server.close();
     const again = await createCommandServer(small, handlers, { address });
     await again.close();
+  });
+});
+
+describe.each(transports)('the end of a lazy server over %s', (transport) => {
+  it('refuses what still waits, which never ran', async () => {
+    const address = addressOn(transport);
+    let ran = 0;
+    const server = await createCommandServer(small, { add: () => ++ran, push: () => ++ran }, { address });
+    await using client = createCommandClient(small, address);
+    const waits = client.push(1);
+    waits.catch(() => undefined);
+    await until(
+      () => server.pendingCount,
+      (count) => count === 1,
+    );
+    await server.close();
+    await expect(waits).rejects.toMatchObject({ code: 'ERR_IPC_REFUSED' });
+    expect(ran).toBe(0);
+    expect([server.handleNewMessagesSync(), server.pendingCount]).toEqual([0, 0]);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a lazy server that takes an address over', () => {
+  it('gets the clients, and the one before leaves', async () => {
+    const address = addressOn('unix');
+    const first = await createCommandServer(small, { add: () => 1, push: () => 1 }, { address });
+    const second = await createCommandServer(small, { add: () => 2, push: () => 2 }, { address, takeover: true });
+    await first.ipc.closed;
+    const answer = clientSend(small, 'push', 0, address);
+    await until(
+      () => second.handleNewMessages(),
+      (handled) => handled === 1,
+    );
+    expect(await answer).toBe(2);
+    await second.close();
   });
 });
 

@@ -2,6 +2,7 @@
 import { IpcError, type IpcErrorCode } from '@spanwire/ipc-core';
 import { InvalidPayloadError, InvalidResponseError, UnknownCommandError } from '../errors.ts';
 import { formatIssue } from '../schema.ts';
+import { oneLine } from './json-text.ts';
 
 export const EXIT_OK = 0;
 /** The command ran and failed, or anything that is not below. */
@@ -51,11 +52,11 @@ export function exitCodeOf(error: unknown): number {
 
 /** One line, and one more per issue where there are several. */
 export function explain(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return oneLine(String(error));
   const code = error instanceof IpcError ? `${error.code}: ` : '';
-  const lines = [`${code}${error.message}`];
+  const lines = [`${code}${oneLine(error.message)}`];
   if ((error instanceof InvalidPayloadError || error instanceof InvalidResponseError) && error.issues.length > 1) {
-    for (const issue of error.issues) lines.push(`  ${formatIssue(issue)}`);
+    for (const issue of error.issues) lines.push(`  ${oneLine(formatIssue(issue))}`);
   }
   return lines.join('\n');
 }

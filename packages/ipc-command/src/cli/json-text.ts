@@ -21,7 +21,21 @@ export function parseValue(text: string): unknown {
 
 /** `value` as JSON; undefined as `null`, since a line must say something. */
 export function formatValue(value: unknown, indent: number): string {
-  return JSON.stringify(sayable(value), undefined, indent) ?? 'null';
+  return formatJson(sayable(value), indent);
+}
+
+/** What JSON knows, as JSON that a terminal can show: control characters and line separators are escaped, also those that JSON need not escape. */
+export function formatJson(value: unknown, indent: number): string {
+  const text: string | undefined = JSON.stringify(value, undefined, indent);
+  return (text ?? 'null').replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** Text of a server on one line: nothing in it may steer a terminal, or pass for another line. */
+export function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
 }
 
 function sayable(value: unknown): unknown {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { CommandDescription, Description } from '../description.ts';
 import type { JsonSchema } from '../schema.ts';
-import { formatValue } from './json-text.ts';
+import { formatJson, formatValue, oneLine } from './json-text.ts';
 
 export interface Streams {
   readonly stdin: NodeJS.ReadableStream;
@@ -27,7 +27,7 @@ export function formatResult(value: unknown, options: { raw: boolean; people: bo
 export function formatList({ commands }: Description, people: boolean): string[] {
   const rows = Object.entries(commands)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, { kind, description = '' }]) => [name, kind, oneLine(description)]);
+    .map(([name, { kind, description = '' }]) => [oneLine(name), kind, oneLine(description)]);
   if (!people) return rows.map((row) => row.join('\t'));
   const widths = [0, 1].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) =>
@@ -55,13 +55,8 @@ function schemaLines(what: string, schema: JsonSchema | false | undefined): stri
   if (schema === undefined) return [`${what}: the server has no JSON Schema of it`];
   return [
     `${what}:`,
-    ...JSON.stringify(schema, undefined, 2)
+    ...formatJson(schema, 2)
       .split('\n')
       .map((line) => `  ${line}`),
   ];
-}
-
-/** A description comes from the server: nothing in it may steer a terminal, or pass for another row. */
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
 }

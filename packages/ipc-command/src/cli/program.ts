@@ -2,7 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { text as readAll } from 'node:stream/consumers';
 import { EXIT_CODES_HELP, EXIT_OK, EXIT_USAGE, exitCodeOf, explain, UsageError } from './failure.ts';
-import { parseValue } from './json-text.ts';
+import { formatJson, parseValue } from './json-text.ts';
 import { formatDescription, formatList, formatResult, writeLine, type Streams } from './output.ts';
 import { Remote } from './remote.ts';
 
@@ -24,8 +24,12 @@ export async function run(argv: readonly string[], version: string, streams: Str
   const [first] = argv;
   // The address comes before the command, which commander has no word for. A file that is called like a command is ./list.
   const hasAddress = first !== undefined && !first.startsWith('-') && !COMMANDS.has(first);
-  const program = makeProgram(hasAddress ? first : undefined, version, streams);
+  const program = makeProgram(hasAddress ? first : '', version, streams);
   try {
+    const asksForHelp = first === 'help' || argv.includes('--help') || argv.includes('-h');
+    if (first !== undefined && COMMANDS.has(first) && !asksForHelp) {
+      throw new UsageError(`Expected an address before the command, got ${first} first, see ${NAME} --help`);
+    }
     await program.parseAsync(hasAddress ? argv.slice(1) : argv, { from: 'user' });
     return EXIT_OK;
   } catch (error) {
@@ -36,7 +40,7 @@ export async function run(argv: readonly string[], version: string, streams: Str
   }
 }
 
-function makeProgram(address: string | undefined, version: string, streams: Streams): Command {
+function makeProgram(address: string, version: string, streams: Streams): Command {
   const { stdout } = streams;
   const people = stdout.isTTY === true;
   const program = new Command(NAME)
@@ -62,19 +66,14 @@ Examples:
   ${NAME} /run/user/1000/stack.sock watch ticks --count 10 | head -3`,
     );
 
-  const connected = <T>(use: (remote: Remote) => Promise<T>): Promise<T> => {
-    if (address === undefined) throw new UsageError(`Expected an address before the command, see ${NAME} --help`);
-    return Remote.with(address, use);
-  };
-
   program
     .command('list')
     .description('name, kind and description of every command; with tabs between when piped')
     .option('--json', 'the whole description, with JSON Schemas')
     .addOption(timeoutOption(program, DEFAULT_TIMEOUT_MS))
     .action(async ({ json, timeout }: Common) => {
-      const description = await connected((remote) => remote.describe({ timeoutMs: timeout }));
-      if (json === true) await writeLine(stdout, JSON.stringify(description, undefined, people ? 2 : 0));
+      const description = await Remote.with(address, timeout, (remote) => remote.describe());
+      if (json === true) await writeLine(stdout, formatJson(description, people ? 2 : 0));
       else for (const line of formatList(description, people)) await writeLine(stdout, line);
     });
 
@@ -85,8 +84,8 @@ Examples:
     .option('--json', 'as JSON')
     .addOption(timeoutOption(program, DEFAULT_TIMEOUT_MS))
     .action(async (name: string, { json, timeout }: Common) => {
-      const command = await connected((remote) => remote.describeCommand(name, { timeoutMs: timeout }));
-      if (json === true) await writeLine(stdout, JSON.stringify({ name, ...command }, undefined, people ? 2 : 0));
+      const command = await Remote.with(address, timeout, (remote) => remote.describeCommand(name));
+      if (json === true) await writeLine(stdout, formatJson({ name, ...command }, people ? 2 : 0));
       else for (const line of formatDescription(name, command)) await writeLine(stdout, line);
     });
 
@@ -99,7 +98,7 @@ Examples:
     .addOption(timeoutOption(program, DEFAULT_TIMEOUT_MS))
     .action(async (name: string, json: string | undefined, { raw, timeout }: Common) => {
       const payload = await readPayload(json, streams);
-      const answer = await connected((remote) => remote.call(name, payload, { timeoutMs: timeout }));
+      const answer = await Remote.with(address, timeout, (remote) => remote.call(name, payload));
       // An acknowledgement has nothing to print.
       if (answer !== undefined) await writeLine(stdout, formatResult(answer, { raw: raw === true, people }));
     });
@@ -114,9 +113,9 @@ Examples:
     .addOption(timeoutOption(program, undefined))
     .action(async (name: string, json: string | undefined, { raw, timeout, count = Infinity }: Common) => {
       const payload = await readPayload(json, streams);
-      await connected(async (remote) => {
+      await Remote.with(address, timeout, async (remote) => {
         let seen = 0;
-        for await (const item of remote.watch(name, payload, { timeoutMs: timeout })) {
+        for await (const item of remote.watch(name, payload)) {
           await writeLine(stdout, formatResult(item, { raw: raw === true, people: false }));
           if (++seen === count) break;
         }
@@ -127,7 +126,9 @@ Examples:
 }
 
 function timeoutOption(program: Command, fallback: number | undefined) {
-  const option = program.createOption('--timeout <ms>', 'give up after so many milliseconds').argParser(milliseconds);
+  const option = program
+    .createOption('--timeout <ms>', 'give up after so many milliseconds, with connecting')
+    .argParser(milliseconds);
   return fallback === undefined ? option : option.default(fallback);
 }
 
