@@ -1,5 +1,6 @@
 import type { IpcRequest } from '@spanwire/ipc-core';
 import { finalize, from, mergeMap, type ObservableInput, type OperatorFunction } from 'rxjs';
+import { expectFunction } from './arguments.ts';
 
 /**
  * Runs `project` on each request, passes on what comes of it, and releases the request when that ends.
@@ -17,6 +18,8 @@ import { finalize, from, mergeMap, type ObservableInput, type OperatorFunction }
  * before it for fewer. Error: an error of `project` or of the source errors the result, after the release. Unsubscribe: all that runs
  * is unsubscribed and released.
  *
+ * Throws TypeError at once unless `project` is a function.
+ *
  * @example
  * server.requests$
  *   .pipe(releaseAfter((request) => defer(() => journal.append(request.span)).pipe(map(() => ({ ...request })))))
@@ -25,6 +28,7 @@ import { finalize, from, mergeMap, type ObservableInput, type OperatorFunction }
 export function releaseAfter<T extends IpcRequest, R>(
   project: (request: T) => ObservableInput<R>,
 ): OperatorFunction<T, R> {
+  expectFunction('project', project);
   return mergeMap((request) => {
     let result: ObservableInput<R>;
     try {

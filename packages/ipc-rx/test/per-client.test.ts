@@ -159,30 +159,28 @@ describe.each(transports)('perClient over $name', ({ open }) => {
     const answers = (await Promise.all(replies)).map((each) => Number(text(each)));
     expect(answers).toEqual(Array.from({ length: 40 }, (_, i) => i));
   });
+
+  it('gives a second subscriber of a group what comes from then on', async () => {
+    await using scene = await open();
+    const client = await scene.connect();
+    const seen = new Log<number>();
+    scene.server.requests$
+      .pipe(
+        perClient(),
+        mergeMap((client$) => {
+          client$.pipe(take(2), toArray()).subscribe((requests) => seen.add(requests.length));
+          return client$.pipe(handle((_clientId, request) => request));
+        }),
+      )
+      .subscribe(scene.server.responses);
+    await client.request(bytes('1'));
+    await client.request(bytes('2'));
+    await seen.reaches(1);
+    await client.request(bytes('3'));
+    expect(seen.entries).toEqual([2]);
+  });
 });
 
 function idsWithKey(client$: GroupedObservable<number, IpcRequest>): Observable<[number, number]> {
   return client$.pipe(map((request) => [client$.key, request.requestId]));
 }
-
-it('perClient gives a second subscriber of a group what comes from then on', async () => {
-  const { transport } = { transport: transports[0] };
-  if (transport === undefined) throw new Error('no transport');
-  await using scene = await transport.open();
-  const client = await scene.connect();
-  const seen = new Log<number>();
-  scene.server.requests$
-    .pipe(
-      perClient(),
-      mergeMap((client$) => {
-        client$.pipe(take(2), toArray()).subscribe((requests) => seen.add(requests.length));
-        return client$.pipe(handle((_clientId, request) => request));
-      }),
-    )
-    .subscribe(scene.server.responses);
-  await client.request(bytes('1'));
-  await client.request(bytes('2'));
-  await seen.reaches(1);
-  await client.request(bytes('3'));
-  expect(seen.entries).toEqual([2]);
-});

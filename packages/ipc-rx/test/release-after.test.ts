@@ -2,6 +2,7 @@ import type { IpcRequest, IpcResponse } from '@spanwire/ipc-core';
 import { releaseAfter } from '@spanwire/ipc-rx';
 import { delay, map, of, throwError, type OperatorFunction } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
+import { refuses } from './support/bad-arguments.ts';
 import { Log } from './support/log.ts';
 import { MarbleClients } from './support/marble-request.ts';
 import { marbles } from './support/marbles.ts';
@@ -40,7 +41,8 @@ describe('releaseAfter, in marbles', () => {
   });
 });
 
-it('releaseAfter gives what its project gives', () => {
+it('releaseAfter gives what its project gives, and refuses bad arguments at once', () => {
+  refuses(() => releaseAfter('project' as never));
   expectTypeOf(releaseAfter((request: IpcRequest) => [request.clientId])).toEqualTypeOf<
     OperatorFunction<IpcRequest, number>
   >();

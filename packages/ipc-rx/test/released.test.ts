@@ -7,6 +7,7 @@ import { NEVER, type MonoTypeOperatorFunction } from 'rxjs';
 import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest';
 import { refuses } from './support/bad-arguments.ts';
 import { marbles } from './support/marbles.ts';
+import { temporaryFolder } from './support/transports.ts';
 
 interface Leaks {
   readonly echo: number[];
@@ -18,21 +19,31 @@ interface Leaks {
   readonly held: number;
 }
 
+/** What leaks over, each with the module and its exports that make a server and a client. */
+const factories = [
+  ['memory', '@spanwire/ipc-core', 'createMemoryServer', 'createMemoryClient'],
+  ['unix sockets', '@spanwire/ipc-socket', 'createSocketServer', 'createSocketClient'],
+  ...(process.platform === 'linux'
+    ? [['shared memory', '@spanwire/ipc-shm-native', 'createShmServer', 'createShmClient'] as const]
+    : []),
+] as const;
+
 /** What a process with leaks reports. */
-async function run(debug: string | undefined): Promise<Leaks> {
+async function run(debug: string | undefined, ...transport: readonly string[]): Promise<Leaks> {
   const program = fileURLToPath(new URL('./fixtures/leaks.mjs', import.meta.url));
   const env = { ...process.env, SPANWIRE_DEBUG: debug };
-  const child = fork(program, { execArgv: ['--expose-gc', '--no-warnings'], env });
+  await using folder = await temporaryFolder();
+  const child = fork(program, [...transport, `${folder.path}/s`], { execArgv: ['--expose-gc', '--no-warnings'], env });
   const ended = once(child, 'exit').then(() => Promise.reject(new Error('The process ended without a report')));
   const [leaks] = (await Promise.race([once(child, 'message'), ended])) as [Leaks];
   ended.catch(() => undefined);
   return leaks;
 }
 
-describe('with SPANWIRE_DEBUG=spans', () => {
+describe.each(factories)('with SPANWIRE_DEBUG=spans, over %s', (_name, ...transport) => {
   let leaks: Leaks;
   beforeAll(async () => {
-    leaks = await run('other,spans');
+    leaks = await run('other,spans', ...transport);
   });
 
   it('answers are what they are without it', () => {
@@ -67,24 +78,26 @@ describe('with SPANWIRE_DEBUG=spans', () => {
   });
 });
 
-describe('without SPANWIRE_DEBUG', () => {
-  it('nothing is copied, watched or reported', async () => {
-    const leaks = await run(undefined);
+describe.each(factories)('without SPANWIRE_DEBUG, over %s', (_name, ...transport) => {
+  it('nothing is watched or reported', async () => {
+    const leaks = await run(undefined, ...transport);
     expect(leaks.echo).toEqual([1, 2, 3]);
     expect(leaks.lateUse).toEqual([3]);
     expect(leaks.lateReply).toBe(2);
     expect(leaks.warnings).toEqual([]);
     expect(leaks.reports).toEqual([]);
   });
+});
 
-  it('released() gives its source itself', () => {
+describe('released, without SPANWIRE_DEBUG', () => {
+  it('gives its source itself', () => {
     expect(released<IpcRequest>()(NEVER)).toBe(NEVER);
     marbles(({ cold, expectObservable }) => {
       expectObservable(cold<IpcRequest>('--#').pipe(released())).toBe('--#');
     });
   });
 
-  it('released keeps the type of its requests, and refuses bad arguments at once', () => {
+  it('keeps the type of its requests, and refuses bad arguments at once', () => {
     expectTypeOf(released<IpcRequest>()).toEqualTypeOf<MonoTypeOperatorFunction<IpcRequest>>();
     refuses(() => released({ withinMs: 0 }), RangeError);
     refuses(() => released({ report: 'console' as never }));
