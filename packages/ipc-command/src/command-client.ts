@@ -63,7 +63,13 @@ export function createCommandClient<C extends CommandMap>(
   return commandClient(commands, ipc);
 }
 
-/** As {@link createCommandClient}, on a client of any transport. It is connected with the first command, and closed with `close()`. */
+/**
+ * As {@link createCommandClient}, on a client of any transport. It is connected with the first command, and closed with `close()`. For the check
+ * of versions, `ipc` has to be made with `hello: commands.hello`.
+ *
+ * @example
+ * const client = commandClient(commands, createMemoryClient('stack', { hello: commands.hello }));
+ */
 export function commandClient<C extends CommandMap>(
   commands: Commands<C>,
   ipc: MaybePromise<IpcClient>,

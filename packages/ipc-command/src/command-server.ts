@@ -59,6 +59,9 @@ export interface CommandServer<Context> {
    * As `handleNewMessages`, without a promise and without a turn of the event loop: for synchronous loops over shared memory. Over sockets
    * it sees what the event loop has read before. Throws TypeError when a handler or validator returns a promise; that command is answered
    * with an error, and the others wait. Never waits itself.
+   *
+   * @example
+   * const handled = server.handleNewMessagesSync(world, { budgetMs: 2 }); // once a frame
    */
   handleNewMessagesSync(...args: HandleMessagesArguments<Context>): number;
   /** Answers what still waits with ERR_IPC_REFUSED and closes. */
