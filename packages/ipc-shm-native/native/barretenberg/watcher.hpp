@@ -23,7 +23,7 @@ class ward {
 
 class watcher {
  public:
-  // `many_words` false uses what kernels before 5.16 know: then it looks by itself ten times a second.
+  // `many_words` false uses what kernels before 5.16 know: then it looks by itself twenty times a second.
   [[nodiscard]] static result<std::unique_ptr<watcher>> create(wire& watched, ward* guarded = nullptr,
                                                                bool many_words = true) noexcept;
 
@@ -53,7 +53,7 @@ class watcher {
 
   watcher(const watcher&) = delete;
   watcher& operator=(const watcher&) = delete;
-  // Blocks until the thread is gone: at once, since it sleeps on a word of ours, too (on an old kernel, 100 ms at most).
+  // Blocks until the thread is gone: at once, since it sleeps on a word of ours, too (on an old kernel, 50 ms at most).
   ~watcher();
 
  private:

@@ -20,7 +20,7 @@ enum class role : u8 { server, client };
 inline constexpr std::int64_t settle_ns = 1'000'000;
 
 // The longest sleep of a thread that blocks: how late the end of the peer may be noticed.
-inline constexpr std::int64_t slice_ns = 100'000'000;
+inline constexpr std::int64_t slice_ns = 50'000'000;
 
 enum class wait_end : u8 {
   ready,
