@@ -54,7 +54,9 @@ export class Connection {
   readonly #assembler: Assembler;
   /** Calls by wire id. Dense: ids are reused, the last one freed first. Id 0 is the connection's own: its credit is for the window. */
   readonly #open: Array<Call | typeof GIVEN_UP | undefined> = [undefined];
+  /** A stack, `#freeCount` high. Its array keeps its length: V8 would grow it again each time. */
   readonly #freeIds: number[] = [];
+  #freeCount = 0;
   /** Plain framing: calls in order of sending. */
   readonly #inOrder = new Deque<Call | typeof GIVEN_UP>();
   readonly #held = new HeldAnswers();
@@ -239,7 +241,7 @@ export class Connection {
       this.#inOrder.push(call);
       return;
     }
-    const id = this.#freeIds.pop() ?? this.#open.length;
+    const id = (this.#freeCount > 0 ? this.#freeIds[--this.#freeCount] : undefined) ?? this.#open.length;
     if (id > MAX_WIRE_ID) throw new RangeError(`Expected at most ${MAX_WIRE_ID} open calls, got more`);
     this.#open[id] = call;
     call.id = id;
@@ -251,8 +253,7 @@ export class Connection {
     if (this.#plain) {
       this.#inOrder.remove(call);
     } else {
-      this.#open[call.id] = undefined;
-      this.#freeIds.push(call.id);
+      this.#freeId(call.id);
     }
     call.id = -1;
   }
@@ -384,7 +385,9 @@ export class Connection {
   #freeId(id: number): void {
     if (this.#plain) return;
     this.#open[id] = undefined;
-    this.#freeIds.push(id);
+    const at = this.#freeCount++;
+    if (at < this.#freeIds.length) this.#freeIds[at] = id;
+    else this.#freeIds.push(id);
   }
 
   #onCredit(frame: Frame): void {
