@@ -1,6 +1,7 @@
 /** The reactive server, as one Observable per command. */
-import { answer, type IpcServer } from '@spanwire/ipc-core';
-import { Observable, Subject, tap, type Subscription } from 'rxjs';
+import type { IpcServer } from '@spanwire/ipc-core';
+import { Observable, Subject, type Subscription } from 'rxjs';
+import { answerAll } from './answer-all.ts';
 import type { Command, CommandMap, RequestOutput } from './command.ts';
 import type { Commands } from './define-commands.ts';
 import { Dispatcher, type Opened } from './dispatcher.ts';
@@ -22,7 +23,7 @@ export type CommandStreams<C extends CommandMap> = { readonly [K in keyof C]: Ob
  * starts shortly after the first subscription, so that all that are made together miss nothing; commands that nobody subscribes to then
  * are answered with {@link UnknownCommandError}. A command waits for its answer without a limit of its own: its client's `timeoutMs` and
  * the server's `maxInFlight` bound it. The Observables complete with the server; when nobody
- * subscribes to any of them any more, reading stops.
+ * subscribes to any of them any more, reading stops: calls that were delivered can still be answered, and what comes waits for the next subscriber.
  *
  * @example
  * const { add, push } = commands$(server, commands);
@@ -49,12 +50,7 @@ export function commands$<C extends CommandMap>(
     const complete = (): void => {
       for (const subject of subjects.values()) subject.complete();
     };
-    reading = server.requests$
-      .pipe(
-        answer((_clientId, _span, request) => dispatcher.handle(request, deliver)),
-        tap({ complete }),
-      )
-      .subscribe(server.responses);
+    reading = answerAll(server, (_clientId, _span, request) => dispatcher.handle(request, deliver), {}, complete);
     reading.add(dispatcher.subscription);
   };
   const stop = (): void => {

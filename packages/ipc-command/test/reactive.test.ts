@@ -10,10 +10,11 @@ import {
 } from '@spanwire/ipc-command';
 import { createMemoryClient, createMemoryServer } from '@spanwire/ipc-core';
 import { createShmClient, createShmServer } from '@spanwire/ipc-shm-native';
-import { bufferCount, filter, interval, lastValueFrom, map, range, take, toArray } from 'rxjs';
+import { bufferCount, filter, firstValueFrom, interval, lastValueFrom, map, range, take, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { addressOn } from './support/place.ts';
+import { until } from './support/until.ts';
 
 const commands = defineCommands({
   add: command({ request: z.object({ a: z.number(), b: z.number() }), response: z.number() }),
@@ -123,6 +124,45 @@ describe('serveCommands', () => {
     expect(await later).toBe(20);
   });
 
+  it('still answers what it has taken when its subscription ends, and takes no more', async () => {
+    const { server, client } = await setUp();
+    const running: Array<() => void> = [];
+    const handlers = {
+      add: () => 0,
+      push: (x: number) => new Promise<number>((resolve) => running.push(() => resolve(x))),
+      count: () => interval(1),
+    };
+    const subscription = serveCommands(server, commands, handlers, undefined, { concurrency: 1 });
+    const taken = Promise.all([client.push(1), client.push(2)]);
+    await until(
+      () => server.stats.openRequests,
+      (open) => open === 2,
+    );
+    subscription.unsubscribe();
+    const later = client.push(3);
+    for (let i = 0; i < 2; i++) {
+      await until(
+        () => running.length,
+        (length) => length > i,
+      );
+      running[i]?.();
+    }
+    expect(await taken).toEqual([1, 2]);
+    expect(running).toHaveLength(2);
+    serveCommands(server, commands, { ...handlers, push: (x) => x * 10 }, undefined);
+    expect(await later).toBe(30);
+  });
+
+  it('is over with its server', async () => {
+    const { server, client } = await setUp();
+    const handlers = { add: () => 0, push: (x: number) => x, count: () => interval(1) };
+    const subscription = serveCommands(server, commands, handlers, undefined);
+    expect(await client.push(1)).toBe(1);
+    server.requestShutdown();
+    await server.closed;
+    expect(subscription.closed).toBe(true);
+  });
+
   it('ends a stream on the server when the client has enough', async () => {
     const { server, client } = await setUp();
     let ended = (): void => undefined;
@@ -210,6 +250,18 @@ describe('commands$', () => {
     const waits = client.push(0);
     push.subscribe(({ respond }) => respond(2));
     expect(await waits).toBe(2);
+  });
+
+  it('lets a call that was delivered be answered after its last subscription', async () => {
+    const { server, client } = await setUp();
+    const { push } = commands$(server, commands);
+    const delivered = firstValueFrom(push);
+    const answer = client.push(5);
+    // firstValueFrom has left by now.
+    const { payload, respond } = await delivered;
+    respond(payload * 2);
+    expect(await answer).toBe(10);
+    expect(server.stats.openRequests).toBe(0);
   });
 
   it('completes with the server', async () => {
