@@ -1,34 +1,20 @@
-/**
- * Carries the messages of one capnweb session over a {@link Channel}: one message, one frame (or its fragments). The wire id says whether the
- * message has tagged nodes in it. The kind says whether an answer follows, or this is one: some transports wait in another way then.
- */
+/** Carries the messages of one capnweb session over a {@link Channel}, and fails what is in flight when that ends. */
 import {
-  DataLane,
   Deque,
   IpcError,
   isControl,
-  KIND_ONE_WAY,
-  KIND_REQUEST,
-  KIND_RESPONSE,
   PeerGoneError,
   ProtocolError,
   type Channel,
   type DisconnectReason,
   type Frame,
-  type LaneEntry,
   type ReassemblyBudget,
 } from '@spanwire/ipc-core';
 import type { RpcTransportWithCustomEncoding } from 'capnweb';
-import { decode, encode } from './codec.ts';
+import { decode } from './codec.ts';
 import { MessageInbox } from './message-inbox.ts';
+import { ID_TAGGED, MessageOutbox, type Message } from './message-outbox.ts';
 import type { EndOfLink } from './remote-observable.ts';
-import { encodeTag, type OverloadedTag, type TooLargeTag } from './tags.ts';
-import { traffic } from './traffic.ts';
-
-const ID_PLAIN = 0;
-const ID_TAGGED = 1;
-/** Substitutes for messages that were kept back are small, but a peer that does not read could make many of them. */
-const SUBSTITUTE_BYTES: number = 1024 * 1024;
 
 export interface LinkOptions {
   readonly maxMessageBytes: number;
@@ -46,11 +32,6 @@ export interface LinkEnd {
   readonly error: Error | undefined;
 }
 
-/** The message that asks the peer to fail a call whose own message was kept back: a call of this method of its main object. */
-export const FAIL_METHOD = 'fail';
-
-type Message = readonly unknown[];
-
 export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
   readonly encodingLevel = 'jsonCompatibleWithBytes';
   /** Resolves when the channel is closed; never rejects. */
@@ -59,9 +40,8 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
   tagged = false;
   readonly #channel: Channel;
   readonly #options: LinkOptions;
-  readonly #lane: DataLane;
+  readonly #outbox: MessageOutbox;
   readonly #inbox: MessageInbox;
-  readonly #maxMessageBytes: number;
   readonly #received = new Deque<unknown>();
   readonly #onEnd = new Set<(error: Error) => void>();
   /** Calls whose answer was asked for and has not come. */
@@ -77,11 +57,7 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
   constructor(channel: Channel, options: LinkOptions) {
     this.#channel = channel;
     this.#options = options;
-    this.#lane = new DataLane(channel);
-    this.#maxMessageBytes = Math.min(
-      options.maxMessageBytes,
-      channel.hello?.maxMessageBytes ?? options.maxMessageBytes,
-    );
+    this.#outbox = new MessageOutbox(channel, options, this.#pulled, () => this.#stall());
     this.#inbox = new MessageInbox(options.maxMessageBytes, options.budget, (id, bytes) => this.#take(id, bytes));
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -95,7 +71,7 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
     const tagged = this.tagged;
     this.tagged = false;
     if (this.#over !== undefined) return 0;
-    return this.#send(message as Message, tagged ? ID_TAGGED : ID_PLAIN);
+    return this.#outbox.send(message as Message, tagged);
   }
 
   receive(): Promise<unknown> {
@@ -141,7 +117,7 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
 
   async #closeChannel(cause: Error | undefined): Promise<void> {
     this.#finish('ERR_IPC_CLOSED', cause);
-    if (!this.#lane.idle) {
+    if (!this.#outbox.idle) {
       await new Promise<void>((resolve) => {
         this.#onDrained = resolve;
         // A peer that does not read must not hold this up for ever.
@@ -156,56 +132,9 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
     await this.ended;
   }
 
-  /** Sends `message`, or what makes only that call fail. Returns the bytes it took. */
-  #send(message: Message, id: number): number {
-    const bytes = encode(message);
-    const byteLength = bytes.byteLength;
-    if (byteLength > this.#maxMessageBytes) {
-      return this.#substitute(message, bytes, id, ['too-large', byteLength, this.#maxMessageBytes]);
-    }
-    const queuedBytes = this.#lane.queuedBytes;
-    if (queuedBytes > 0 && queuedBytes + byteLength > this.#options.maxQueuedBytes) {
-      return this.#substitute(message, bytes, id, ['overloaded']);
-    }
-    return this.#sendBytes(message, bytes, id);
-  }
-
-  #substitute(message: Message, bytes: Uint8Array, id: number, tag: TooLargeTag | OverloadedTag): number {
-    if (this.#lane.queuedBytes > this.#options.maxQueuedBytes + SUBSTITUTE_BYTES) {
-      this.#stall();
-      return 0;
-    }
-    const [type, target] = message;
-    const encodedTag = encodeTag(tag);
-    if (type === 'push' || type === 'stream') {
-      const call = [type, ['pipeline', 0, [FAIL_METHOD], [['bytes', encodedTag]]]];
-      return this.#sendBytes(call, encode(call), ID_PLAIN);
-    }
-    if (type === 'resolve' || type === 'reject') {
-      const answer = ['reject', target, ['error', encodedTag, '']];
-      return this.#sendBytes(answer, encode(answer), ID_TAGGED);
-    }
-    // The rest is small, and both sides count on it.
-    return this.#sendBytes(message, bytes, id);
-  }
-
-  #sendBytes(message: Message, bytes: Uint8Array, id: number): number {
-    const [type, target] = message;
-    let kind = KIND_ONE_WAY;
-    if (type === 'pull') {
-      this.#pulled.add(target);
-      kind = KIND_REQUEST;
-    } else if (type === 'stream') kind = KIND_REQUEST;
-    else if (type === 'resolve' || type === 'reject') kind = KIND_RESPONSE;
-    else if (type === 'release') this.#pulled.delete(target);
-    traffic.sentBytes += bytes.byteLength;
-    if (!this.#lane.trySend(kind, id, bytes)) this.#lane.push(new QueuedMessage(kind, id, bytes));
-    return bytes.byteLength;
-  }
-
   #onRoom(): void {
-    this.#lane.flush();
-    if (this.#lane.idle) this.#onDrained?.();
+    this.#outbox.flush();
+    if (this.#outbox.idle) this.#onDrained?.();
   }
 
   #onFrames(frames: readonly Frame[]): void {
@@ -266,7 +195,7 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
   #onClosed(reason: DisconnectReason, error: Error | undefined): void {
     this.#finish('ERR_IPC_PEER_GONE', error);
     this.#inbox.close();
-    this.#lane.takeUnsent();
+    this.#outbox.close();
     this.#resolveEnded({ reason, error: error ?? (reason === 'closed' ? undefined : this.#cause) });
   }
 
@@ -289,25 +218,6 @@ export class MessageLink implements RpcTransportWithCustomEncoding, EndOfLink {
     if (this.#receiver !== undefined) this.#receiver.reject(over);
     this.#receiver = undefined;
   }
-}
-
-class QueuedMessage implements LaneEntry {
-  readonly kind: number;
-  readonly id: number;
-  readonly payload: Uint8Array;
-  readonly extension = undefined;
-
-  constructor(kind: number, id: number, payload: Uint8Array) {
-    this.kind = kind;
-    this.id = id;
-    this.payload = payload;
-  }
-
-  begin(): boolean {
-    return true;
-  }
-
-  sent(): void {}
 }
 
 function disconnected(

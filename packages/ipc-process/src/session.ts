@@ -10,7 +10,8 @@ import {
 import { RpcSession, RpcTarget, type RpcStub } from 'capnweb';
 import { overloaded, SlowSubscriberError, tooLarge, type ErrorWire } from './error-wire.ts';
 import { exposeShared, type ExposeScope } from './expose.ts';
-import { FAIL_METHOD, MessageLink, type LinkEnd } from './message-link.ts';
+import { MessageLink, type LinkEnd } from './message-link.ts';
+import { FAIL_METHOD } from './message-outbox.ts';
 import { OutgoingStream } from './outgoing-stream.ts';
 import { RemoteObservable } from './remote-observable.ts';
 import { RunningCalls } from './running-calls.ts';
