@@ -1,6 +1,7 @@
 /** What a client waits for: a class per form of answer. A call is also what waits in the data lane until it is sent. */
 import type { Observable } from 'rxjs';
 import { onceAborted } from './abort-listeners.ts';
+import { copyOf } from './bytes.ts';
 import type { Frame } from './channel.ts';
 import type { Connection } from './connection.ts';
 import type { Bytes, CallOptions, IpcReply } from './contract.ts';
@@ -98,6 +99,11 @@ export class Call implements LaneEntry, PendingRequest {
     this.payload = NO_BYTES;
   }
 
+  /** It has to wait: the caller may reuse its bytes meanwhile. */
+  keepPayload(): void {
+    if (this.payload.length > 0) this.payload = copyOf(this.payload);
+  }
+
   // ---- what comes back; `true` when that was the last ----
 
   onResponse(frame: Frame): void {
@@ -148,6 +154,11 @@ interface Limits {
 
 function noAnswer(): RemoteError {
   return new RemoteError({ name: 'Error', message: 'The handler gave no answer', code: undefined });
+}
+
+/** As {@link Call}, of bytes that nobody reuses. */
+export class OwnedCall extends Call {
+  override keepPayload(): void {}
 }
 
 /** `exchange`: a borrowed reply. */

@@ -38,8 +38,12 @@ export interface Channel {
   readonly capacityBytes: number;
   /** False: no room now, `onRoom` will be called. Control frames are never refused on an open channel. False when closed, too. */
   trySend(lane: Lane, kind: number, id: number, flags: number, payload: Uint8Array): boolean;
-  /** Zero-copy transports: a writable span for one data frame, or undefined when there is no room now. */
-  claim?(kind: number, id: number, payloadBytes: number): Claim | undefined;
+  /**
+   * Zero-copy transports: a writable span for one data frame of at most `capacityBytes`, or undefined when there is no room now (`onRoom` will be
+   * called) or the channel is closed. Control frames pass while it is open; other data frames are refused until it is over. Throws a
+   * TypeError while another claim is open.
+   */
+  claim?(kind: number, id: number, payloadBytes: number, flags?: number): Claim | undefined;
   /** Room again after a `trySend` returned false. */
   onRoom: (() => void) | undefined;
   /** A bounded batch, in order. The array is only valid during the call. The channel applies the connection's window itself. */

@@ -1,6 +1,5 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
 import { filter, firstValueFrom, Observable, ReplaySubject, Subject } from 'rxjs';
-import { copyOf } from './bytes.ts';
 import { Call, ExchangeCall, OneWayCall, StreamCall, type CallOwner } from './call.ts';
 import type { Connect } from './channel.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
@@ -13,6 +12,7 @@ import type {
   IpcClient,
   IpcReply,
   ItemStream,
+  RequestClaim,
 } from './contract.ts';
 import { expectCapacity } from './data-lane.ts';
 import { Deque } from './deque.ts';
@@ -30,6 +30,7 @@ import {
   type ClientSettings,
 } from './options.ts';
 import { ReassemblyBudget } from './reassembly-budget.ts';
+import { claimRequest, secondClaim, type ClaimHost, type OpenRequestClaim } from './request-claim.ts';
 import { isObservable } from './stream-sender.ts';
 import type { PendingRequest, RequestsWith } from './request-with.ts';
 import type { MakeConnect } from './transport.ts';
@@ -56,7 +57,7 @@ const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
 
 const DONE: Promise<void> = Promise.resolve();
 
-class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
+class Client implements IpcClient, RequestsWith, CallOwner, ClaimHost, ConnectionHost {
   readonly settings: ClientSettings;
   readonly budget: ReassemblyBudget;
   readonly #connect: Connect;
@@ -73,6 +74,7 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
   #pending = 0;
   readonly #oneWays = new Set<Call>();
   #onOneWaysDone: (() => void) | undefined;
+  #claim: OpenRequestClaim | undefined;
   readonly #pushes = new Deque<Bytes>();
   #pushBytes = 0;
   #droppedPushes = 0;
@@ -161,6 +163,12 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
   duplex$(data: Uint8Array, input$: Observable<Uint8Array>, options?: CallOptions): ItemStream {
     if (!isObservable(input$)) throw new TypeError(`Expected \`input$\` to be an Observable, got ${show(input$)}`);
     return this.#stream(data, input$, options);
+  }
+
+  claim(payloadBytes: number, options?: CallOptions): RequestClaim | undefined {
+    if (this.#claim?.open === true) throw secondClaim();
+    this.#claim = claimRequest(this, this.#connection, payloadBytes, options);
+    return this.#claim;
   }
 
   send(data: Uint8Array, options?: CallOptions): Promise<void> {
@@ -264,8 +272,7 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
       return;
     }
     if (this.#pending + (connection?.givenUpCalls ?? 0) > this.settings.maxPending) {
-      const message = `Expected at most ${this.settings.maxPending} pending calls (maxPending), got one more`;
-      call.fail(new IpcError('ERR_IPC_OVERLOADED', message));
+      call.fail(this.#overloaded());
       return;
     }
     if (options !== undefined) {
@@ -292,7 +299,7 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
     if (options === undefined && connection.trySend(call)) return;
     connection.push(call);
     // What could not leave at once is copied: the caller may reuse its bytes.
-    if (!call.settled && call.payload.length > 0) call.payload = copyOf(call.payload);
+    if (!call.settled) call.keepPayload();
   }
 
   #waitForConnection(call: Call): void {
@@ -301,7 +308,7 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
     else if (this.#state === 'idle') {
       call.fail(new IpcError('ERR_IPC_CLOSED', 'Expected a client that is connected, got one before connect()'));
     } else {
-      call.payload = copyOf(call.payload);
+      call.keepPayload();
       this.#waiting.push(call);
     }
   }
@@ -312,6 +319,29 @@ class Client implements IpcClient, RequestsWith, CallOwner, ConnectionHost {
     this.#pending--;
     if (call.connection === undefined) this.#waiting.remove(call);
     if (this.#oneWays.size > 0 && this.#oneWays.delete(call) && this.#oneWays.size === 0) this.#onOneWaysDone?.();
+  }
+
+  // ---- for claims ----
+
+  get over(): IpcError | undefined {
+    return this.#over;
+  }
+
+  get overload(): IpcError | undefined {
+    return this.stats.pending >= this.settings.maxPending ? this.#overloaded() : undefined;
+  }
+
+  count(): void {
+    this.#pending++;
+  }
+
+  submit(call: Call, options: CallOptions | undefined): void {
+    this.#submit(call, options);
+  }
+
+  #overloaded(): IpcError {
+    const message = `Expected at most ${this.settings.maxPending} pending calls (maxPending), got one more`;
+    return new IpcError('ERR_IPC_OVERLOADED', message);
   }
 
   // ---- for Connection ----

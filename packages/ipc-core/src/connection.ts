@@ -2,7 +2,7 @@
 import { Assembler, type Assembly } from './assembler.ts';
 import { StreamCall, type Call } from './call.ts';
 import type { Channel, Frame } from './channel.ts';
-import type { Bytes, DisconnectReason } from './contract.ts';
+import type { Bytes, Claim, DisconnectReason } from './contract.ts';
 import { DataLane, limitOfPeer, type LaneEntry } from './data-lane.ts';
 import { decodeFailure, encodeOwnError } from './error-frame.ts';
 import { IpcError, MessageTooLargeError, PeerGoneError, ProtocolError } from './errors.ts';
@@ -161,10 +161,29 @@ export class Connection {
             ? undefined
             : 'metadata';
     if (what === undefined) return undefined;
-    return new IpcError(
-      'ERR_IPC_UNSUPPORTED',
-      `Plain framing has no ${what}: connect with framing "spanwire" for them`,
-    );
+    return plainLacks(what);
+  }
+
+  /** Whether a request of `bytes`, its extension included, can be written in place. */
+  canClaim(bytes: number): boolean {
+    return !this.#plain && this.channel.claim !== undefined && bytes <= this.lane.pieceBytes;
+  }
+
+  /** Room for a request of `bytes` that is written in place; `call` has its id from now on. Undefined: no room now. */
+  claim(call: Call, bytes: number, flags: number): Claim | undefined {
+    this.#register(call);
+    const claim = this.channel.claim?.(call.kind, call.id, bytes, flags);
+    if (claim === undefined) this.#unregister(call);
+    else call.connection = this;
+    return claim;
+  }
+
+  /** `call` will not be written. */
+  unclaim(call: Call): void {
+    if (this.gone || call.settled) return;
+    this.#unregister(call);
+    call.connection = undefined;
+    this.#checkDrained();
   }
 
   /** The caller gave `call` up. */
@@ -510,6 +529,11 @@ export class Connection {
     for (const call of open) if (call !== undefined && call !== GIVEN_UP) call.fail(failure);
     if (sending !== undefined && isCall(sending)) sending.fail(failure);
   }
+}
+
+/** What plain framing cannot express. */
+export function plainLacks(what: string): IpcError {
+  return new IpcError('ERR_IPC_UNSUPPORTED', `Plain framing has no ${what}: connect with framing "spanwire" for them`);
 }
 
 function isCall(entry: LaneEntry): entry is Call {

@@ -25,6 +25,23 @@ export interface IpcRequest {
   release(): void;
   /** Answers through the sink. False when the request was answered already or its client left; that answer is counted and dropped. */
   respond(data: Uint8Array): boolean;
+  /**
+   * Room for an answer of `payloadBytes`, to be written in place: over shared memory a span of the ring, so that nothing is copied. Elsewhere, and for
+   * messages larger than a quarter of the ring, it is memory of its own, which is sent as usual. Publish it, give its span as the answer
+   * (in a handler: return it), or abort it: nothing else is sent to that client while it is open, so fill it without waiting for others.
+   *
+   * Never waits. Undefined: there is no room now, or another answer to that client is being written, or nobody waits for the answer any more; then answer by
+   * `respond`. Throws a RangeError or TypeError on a size that is none, MessageTooLargeError beyond `maxMessageBytes`, and a TypeError while
+   * this request has a claim open.
+   *
+   * @example
+   * server.respond((_clientId, request, info) => {
+   *   const span = info.claim(4 * request.length)?.span ?? new Uint8Array(4 * request.length);
+   *   render(request, span);
+   *   return span;
+   * });
+   */
+  claim(payloadBytes: number): ResponseClaim | undefined;
   /** Aborts when the client cancels, the deadline passes, or the client leaves. Made on first use. */
   readonly signal: AbortSignal;
   readonly metadata: ReadonlyMap<string, string> | undefined;
@@ -163,11 +180,48 @@ export interface IpcReply {
   release(): void;
 }
 
-/** A writable span in the ring. One open at a time. */
+/**
+ * A writable span in the ring, of one channel. One open at a time: until it is published or aborted, no other data frame leaves through that
+ * channel (`trySend` returns false, and `onRoom` follows).
+ */
 export interface Claim {
+  /** What it holds before it is written is unspecified. The getter throws `SpanReleasedError` once the claim is over. */
   readonly span: Bytes;
+  /** Sends the frame. Does nothing once the claim is over or the channel closed. */
   publish(): void;
+  /** Gives the room back, and sends nothing. Does nothing once the claim is over. */
   abort(): void;
+}
+
+/**
+ * A request that is written where it leaves from: see {@link IpcClient.claim}.
+ *
+ * Ownership: `span` is the caller's to write until `publish()` or `abort()`, one of which has to be called. Whoever still has the view afterwards must
+ * not write into it: in shared memory those bytes belong to other messages by then. When the connection ends, a view into its memory gets length 0.
+ */
+export interface RequestClaim {
+  /** `payloadBytes` bytes to be written; what they hold before that is unspecified. The getter throws `SpanReleasedError` once the claim is over. */
+  readonly span: Bytes;
+  /**
+   * Sends what was written as a request, and resolves with an owned copy of the answer. Fails as {@link IpcClient.request} does; with
+   * ERR_IPC_PEER_GONE or ERR_IPC_CLOSED also when the connection ended before it, and then nothing was sent. Never throws; rejects with a
+   * TypeError when the claim was published or aborted before.
+   */
+  publish(): Promise<Bytes>;
+  /** Gives the room back, and sends nothing. Does nothing once the claim is over: it may stand in a `finally`. */
+  abort(): void;
+}
+
+/**
+ * An answer that is written where it leaves from: see {@link IpcRequest.claim}. Ownership as of {@link RequestClaim}; an answer of another kind
+ * (`respond`, an error, the sink) aborts the claim.
+ */
+export interface ResponseClaim extends Claim {
+  /**
+   * Answers the request with what was written, through the sink, as `respond(claim.span)` does. False when the request was answered already, was cancelled,
+   * or its client left; that answer is counted and dropped. Throws a TypeError when the claim was published or aborted before.
+   */
+  publish(): boolean;
 }
 
 export type ClientState = 'idle' | 'connecting' | 'connected' | 'reconnecting' | 'draining' | 'closed';
@@ -187,6 +241,26 @@ export interface IpcClient {
   connect(): Promise<void>;
   /** One request, one answer: an owned copy. */
   request(data: Uint8Array, options?: CallOptions): Promise<Bytes>;
+  /**
+   * Room for a request of `payloadBytes`, to be written in place: over shared memory a span of the ring, so that nothing is copied. Elsewhere, and for
+   * messages larger than a quarter of the ring, it is memory of its own, which is sent as usual. Publish or abort it: nothing else is sent through
+   * this client while it is open (it waits), so fill it without waiting for others. `options.timeoutMs` counts from `publish()`.
+   *
+   * Never waits. Undefined: there is no room now, as `trySend` says false: someone waits, the client is not connected, or `maxPending` calls are
+   * pending; `request` waits for its turn. Throws a RangeError or TypeError on bad arguments, the signal's reason when that has aborted,
+   * MessageTooLargeError beyond `maxMessageBytes`, ERR_IPC_UNSUPPORTED for metadata in plain framing, and a TypeError while another claim is open.
+   *
+   * @example
+   * const claim = client.claim(4 * pixels);
+   * if (claim === undefined) return client.request(render(new Uint8Array(4 * pixels)));
+   * try {
+   *   render(claim.span);
+   *   return await claim.publish();
+   * } finally {
+   *   claim.abort(); // when render() threw
+   * }
+   */
+  claim(payloadBytes: number, options?: CallOptions): RequestClaim | undefined;
   /** Cold: each subscription or loop sends a request. 0 to n items; unsubscribing, or leaving the loop, cancels on the server. */
   request$(data: Uint8Array, options?: CallOptions): ItemStream;
   /** Cold: a stream each way. An `input$` that is an AsyncIterable as well is pulled only on credit. */

@@ -213,6 +213,15 @@ export function integerIn(name: string, value: unknown, min: number, max: number
   return value;
 }
 
+/** Throws unless `value` is a number of bytes that a message may have. */
+export function expectSize(name: string, value: unknown): asserts value is number {
+  // What is left out has no fallback here.
+  if (value === undefined) {
+    throw new TypeError(`Expected \`${name}\` to be an integer from 0 to ${MAX_LENGTH}, got undefined`);
+  }
+  integerIn(name, value, 0, MAX_LENGTH, 0);
+}
+
 /** Whose limit {@link bothSides} is, for messages. */
 export const SMALLER = "the smaller of both sides'";
 

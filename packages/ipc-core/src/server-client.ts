@@ -29,6 +29,7 @@ import { bothSides, show, SMALLER, type ServerSettings } from './options.ts';
 import { PlainOrder } from './plain-order.ts';
 import type { ReassemblyBudget } from './reassembly-budget.ts';
 import type { RequestTable } from './request-table.ts';
+import type { AnswerClaim } from './response-claim.ts';
 import type { ServerRequest } from './server-request.ts';
 import { StreamReceiver } from './stream-receiver.ts';
 import { StreamSender } from './stream-sender.ts';
@@ -92,6 +93,8 @@ export class ServerClient {
   readonly lane: DataLane;
   /** The largest message that both sides let pass. */
   readonly maxMessageBytes: number;
+  /** An answer that is being written in place; it may be over. */
+  claim: AnswerClaim | undefined;
   readonly #plain: PlainOrder | undefined;
   readonly #inbox = new Inbox();
   readonly #assembler: Assembler;
@@ -188,7 +191,7 @@ export class ServerClient {
     const sent = this.#sinceLastLook.sent || receivedBytes !== this.#receivedBytes;
     this.#receivedBytes = receivedBytes;
     this.#sinceLastLook = { taken: false, sent: false };
-    if (!this.lane.idle && !taken) return true;
+    if (!this.lane.idle && !taken && this.claim?.blocks !== true) return true;
     return (this.channel.midFrame || this.#assembler.collecting) && !sent && !this.#holdsWindow();
   }
 
@@ -618,8 +621,9 @@ export class ServerClient {
 
   #takeAnswer(request: ServerRequest, response: IpcResponse): boolean {
     if (request.answered) {
-      // A late answer for a request that was cancelled: its handler is done with the span.
+      // A late answer for a request that was cancelled: its handler is done with the span, and with what it claimed.
       this.server.counters.droppedAnswers++;
+      this.claim?.onLateAnswer(request.requestId);
       request.release();
       return false;
     }
@@ -674,9 +678,14 @@ export class ServerClient {
       request.release();
       return;
     }
+    if (this.claim?.trySendInPlace(request, data) === true) {
+      this.#markAnswered(request);
+      request.release();
+      return;
+    }
     // An echo keeps the request until it is out; all else is copied, since the caller may reuse it.
     const holdsSpan = isPartOf(data, request);
-    const payload = holdsSpan ? data : copyOf(data);
+    const payload = holdsSpan || this.claim?.owns(data) === true ? data : copyOf(data);
     if (holdsSpan) request.hold();
     this.#markAnswered(request);
     if (!holdsSpan) request.release();
@@ -691,7 +700,7 @@ export class ServerClient {
       return;
     }
     const holdsSpan = isPartOf(data, request);
-    const payload = holdsSpan ? data : copyOf(data);
+    const payload = holdsSpan || this.claim?.owns(data) === true ? data : copyOf(data);
     if (holdsSpan) request.hold();
     else request.release();
     order.settle(request, {
@@ -826,6 +835,7 @@ export class ServerClient {
     const rest = request.restIfAny;
     const sender = rest?.sender;
     const { released } = request;
+    this.claim?.onCancelled(request);
     this.#decide(request);
     const payload = encodeOwnError(error);
     if (sender === undefined) this.#sendTerminal(KIND_ERROR, request.wireId, payload);
@@ -915,7 +925,8 @@ export class ServerClient {
   async close(reason: DisconnectReason, error?: Error): Promise<void> {
     if (this.#gone !== undefined) return;
     const orderly = reason === 'shutdown' || reason === 'closed';
-    if (orderly && !this.lane.idle) {
+    // Behind an open claim nothing leaves any more.
+    if (orderly && !this.lane.idle && this.claim?.blocks !== true) {
       await this.#closeAfterFlush(reason, error);
       return;
     }

@@ -1,10 +1,11 @@
 /** One request on its way through a server. */
 import type { Frame } from './channel.ts';
-import type { Bytes, IpcRequest, ItemStream, ShutdownOptions } from './contract.ts';
+import type { Bytes, IpcRequest, ItemStream, ResponseClaim, ShutdownOptions } from './contract.ts';
 import { IpcError, SpanReleasedError } from './errors.ts';
 import type { Extension } from './extension.ts';
 import { expectBytes } from './options.ts';
 import type { Outcome, RequestOrigin } from './request-origin.ts';
+import { claimResponse } from './response-claim.ts';
 import type { ServerClient } from './server-client.ts';
 import type { StreamReceiver } from './stream-receiver.ts';
 import type { StreamSender } from './stream-sender.ts';
@@ -53,6 +54,10 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
   respond(data: Uint8Array): boolean {
     expectBytes('data', data);
     return this.#client.server.answer({ clientId: this.clientId, requestId: this.requestId, data });
+  }
+
+  claim(payloadBytes: number): ResponseClaim | undefined {
+    return claimResponse(this, this.#client, payloadBytes);
   }
 
   get signal(): AbortSignal {

@@ -341,6 +341,7 @@ class Server implements IpcServer, ServerHost {
           throw new TypeError(`Expected \`requestId\` to be one of a request of this server, got ${show(requestId)}`);
         }
         this.counters.droppedAnswers++;
+        client.claim?.onLateAnswer(requestId);
         return false;
       }
       if (request.clientId !== clientId) {

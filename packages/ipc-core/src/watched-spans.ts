@@ -2,7 +2,7 @@
  * With SPANWIRE_DEBUG=spans, every span that is handed out is a private copy that is detached on release, so that late use shows at once, and
  * what is garbage-collected without release is reported with the stack that received it. Without it, nothing here runs.
  */
-import type { Bytes, IpcReply, IpcRequest, ItemStream } from './contract.ts';
+import type { Bytes, IpcReply, IpcRequest, ItemStream, ResponseClaim } from './contract.ts';
 import { KIND_REQUEST } from './frame.ts';
 import type { RequestOrigin } from './request-origin.ts';
 import { ServerRequest } from './server-request.ts';
@@ -134,6 +134,10 @@ class RequestHandle implements IpcRequest {
 
   respond(data: Uint8Array): boolean {
     return this.#request.respond(data);
+  }
+
+  claim(payloadBytes: number): ResponseClaim | undefined {
+    return this.#request.claim(payloadBytes);
   }
 }
 

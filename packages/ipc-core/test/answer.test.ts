@@ -15,6 +15,7 @@ function request(requestId: number, aborted = false): IpcRequest {
     span: u32(requestId),
     release: () => undefined,
     respond: () => true,
+    claim: () => undefined,
     signal: controller.signal,
     metadata: undefined,
     deadlineMs: undefined,

@@ -6,6 +6,7 @@ import type {
   Bytes,
   CallOptions,
   Channel,
+  Claim,
   ClientEvent,
   ClientOptions,
   ClientState,
@@ -17,6 +18,8 @@ import type {
   IpcResponse,
   IpcServer,
   Listener,
+  RequestClaim,
+  ResponseClaim,
   ServerOptions,
 } from '../src/index.ts';
 
@@ -71,6 +74,23 @@ test('options and results say undefined where it may be', () => {
   expectTypeOf<{ reconnect: true }>().not.toExtend<ClientOptions>();
   expectTypeOf<IpcServer['waitForData']>().returns.resolves.toEqualTypeOf<number | undefined>();
   expectTypeOf<IpcServer['receive']>().returns.toEqualTypeOf<IpcRequest | undefined>();
+});
+
+test('a claim is writable bytes, and publishing it gives what the usual way of sending gives', () => {
+  expectTypeOf<Parameters<IpcClient['claim']>>().toEqualTypeOf<
+    [payloadBytes: number, options?: CallOptions | undefined]
+  >();
+  expectTypeOf<ReturnType<IpcClient['claim']>>().toEqualTypeOf<RequestClaim | undefined>();
+  expectTypeOf<RequestClaim['span']>().toEqualTypeOf<Bytes>();
+  expectTypeOf<RequestClaim['publish']>().returns.toEqualTypeOf<ReturnType<IpcClient['request']>>();
+  expectTypeOf<IpcRequest['claim']>().returns.toEqualTypeOf<ResponseClaim | undefined>();
+  expectTypeOf<ResponseClaim['publish']>().returns.toEqualTypeOf<ReturnType<IpcRequest['respond']>>();
+  expectTypeOf<ResponseClaim>().toExtend<Claim>();
+  // @ts-expect-error: there may be no room
+  const careless = (request: IpcRequest): Bytes => request.claim(4).span;
+  expectTypeOf(careless).toBeFunction();
+  // Transports without a ring have none.
+  expectTypeOf<Pick<Channel, 'trySend'>>().toExtend<Pick<Channel, 'trySend' | 'claim'>>();
 });
 
 test('events and states are told apart by their names', () => {

@@ -1,5 +1,12 @@
 /** A request seen through an operator: the same request, with something of it replaced. */
-import { originOf, type Bytes, type IpcRequest, type ItemStream, type RequestOrigin } from '@spanwire/ipc-core';
+import {
+  originOf,
+  type Bytes,
+  type IpcRequest,
+  type ItemStream,
+  type RequestOrigin,
+  type ResponseClaim,
+} from '@spanwire/ipc-core';
 
 /** Own fields are the ids, as of every request, so that spreading one into its answer works. */
 export class RequestView implements IpcRequest {
@@ -23,6 +30,10 @@ export class RequestView implements IpcRequest {
 
   respond(data: Uint8Array): boolean {
     return this.#request.respond(data);
+  }
+
+  claim(payloadBytes: number): ResponseClaim | undefined {
+    return this.#request.claim(payloadBytes);
   }
 
   get signal(): AbortSignal {

@@ -1,4 +1,5 @@
 /** A channel whose memory JavaScript sees: it writes records, publishes and releases by itself, without a native call. */
+import { packKindAndId, packLength, type Claim } from '@spanwire/ipc-core';
 import type { Memory } from './addon.ts';
 import {
   CLIENT_WORDS,
@@ -6,9 +7,11 @@ import {
   areasOf,
   CONTROL_PREFIX_BYTES,
   RECORD_ALIGNMENT,
+  RECORD_HEADER_BYTES,
   recordBytes,
   SERVER_WORDS,
 } from './layout.ts';
+import { RingClaim } from './ring-claim.ts';
 import { BROKEN_TAIL, capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
 
 export class MappedChannel extends ShmChannel {
@@ -29,11 +32,13 @@ export class MappedChannel extends ShmChannel {
   readonly #dataIn: number;
   readonly #dataCapacity: number;
   readonly #dataMask: number;
+  readonly #dataOut: number;
   #dataBytes: Uint8Array;
   #dataWords: Int32Array;
   #dataHead = 0;
   /** The peer's tail as last seen: it only grows, so looking again is needed only when the room seems short. */
   #dataTail = 0;
+  #claim: RingClaim | undefined;
   readonly #controlCapacity: number;
   #controlInBytes: Uint8Array<ArrayBuffer>;
   #controlInWords: Int32Array;
@@ -65,6 +70,7 @@ export class MappedChannel extends ShmChannel {
     this.#dataMask = this.#dataCapacity - 1;
     this.#controlCapacity = memory.controlRingBytes;
     this.capacityBytes = capacityOf(this.#dataCapacity);
+    this.#dataOut = dataOut;
     this.#dataBytes = new Uint8Array(buffer, dataOut, 2 * this.#dataCapacity);
     this.#dataWords = new Int32Array(buffer, dataOut, this.#dataCapacity / 2);
     this.#controlBytes = new Uint8Array(buffer, controlOut, 2 * this.#controlCapacity);
@@ -77,16 +83,7 @@ export class MappedChannel extends ShmChannel {
     const length = payload.length;
     const head = this.#dataHead;
     const next = (head + recordBytes(length)) | 0;
-    if (((next - this.#dataTail) | 0) > this.#dataCapacity) {
-      // Partner: storeTail in the peer. What it gave back it reads no more.
-      const tail = Atomics.load(this.#words, this.#dataTailOut);
-      if (isBrokenTail(tail, this.#dataTail, head)) {
-        this.violatedLater(BROKEN_TAIL);
-        return false;
-      }
-      this.#dataTail = tail;
-      if (((next - this.#dataTail) | 0) > this.#dataCapacity) return false;
-    }
+    if (((next - this.#dataTail) | 0) > this.#dataCapacity && !this.#findRoom(next)) return false;
     const at = head & this.#dataMask;
     const words = this.#dataWords;
     words[at >> 2] = word0;
@@ -94,6 +91,49 @@ export class MappedChannel extends ShmChannel {
     if (length > 0) this.#dataBytes.set(payload, at + 8);
     this.#dataHead = next;
     return true;
+  }
+
+  /** Looks whether the peer gave back enough for a record that ends at `next`. */
+  #findRoom(next: number): boolean {
+    if (this.claimed) return false;
+    // Partner: storeTail in the peer. What it gave back it reads no more.
+    const tail = Atomics.load(this.#words, this.#dataTailOut);
+    if (isBrokenTail(tail, this.#dataTail, this.#dataHead)) {
+      this.violatedLater(BROKEN_TAIL);
+      return false;
+    }
+    this.#dataTail = tail;
+    return ((next - tail) | 0) <= this.#dataCapacity;
+  }
+
+  claim(kind: number, id: number, payloadBytes: number, flags = 0): Claim | undefined {
+    if (!this.mayClaim(kind, payloadBytes)) return undefined;
+    const head = this.#dataHead;
+    const end = (head + recordBytes(payloadBytes)) | 0;
+    if (((end - this.#dataTail) | 0) > this.#dataCapacity && !this.#findRoom(end)) {
+      return this.refuseClaim(payloadBytes);
+    }
+    const span = new Uint8Array(this.#buffer, this.#dataOut + (head & this.#dataMask) + 8, payloadBytes);
+    const words = [packLength(payloadBytes, flags), packKindAndId(kind, id)] as const;
+    this.#claim = new RingClaim(this, span, ...words, end, this.#dataTail);
+    this.claimed = true;
+    // To whoever writes meanwhile the ring lacks room for any record, the smallest one included, so that the common path needs no question of its own.
+    this.#dataTail = (head - this.#dataCapacity + RECORD_HEADER_BYTES - 1) | 0;
+    return this.#claim;
+  }
+
+  /** Called by the claim, once. */
+  endClaim(claim: RingClaim, publish: boolean): void {
+    this.#claim = undefined;
+    this.#dataTail = claim.tail;
+    const published = publish && this.isOpen;
+    if (published) {
+      const at = this.#dataHead & this.#dataMask;
+      this.#dataWords[at >> 2] = claim.word0;
+      this.#dataWords[(at >> 2) + 1] = claim.word1;
+      this.#dataHead = claim.end;
+    }
+    this.claimEnded(published, claim.word1 >>> 28, claim.word0 >>> 30);
   }
 
   protected override publishData(): void {
@@ -162,6 +202,8 @@ export class MappedChannel extends ShmChannel {
 
   /** Views keep their ArrayBuffer, so none may outlive the connection here; those given out have length 0 from now on. */
   protected override forget(): void {
+    this.#claim?.forget();
+    this.#claim = undefined;
     this.#buffer = NO_BUFFER;
     this.#words = NO_WORDS;
     this.#dataBytes = NO_BYTES;

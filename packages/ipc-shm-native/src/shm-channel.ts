@@ -93,6 +93,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   readonly #gaps = new Map<number, number>();
   #releasesToPublish = false;
   protected unpublished = 0;
+  /** A part of the data ring is claimed: no other record is written until that is over. */
+  protected claimed = false;
   #concerned = false;
   #wantsRoom = false;
   /** Control frames that found their ring full: cancels and the like in order, credit as sums. */
@@ -161,11 +163,37 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       return true;
     }
     if (!this.writeData(packLength(payload.length, flags), packKindAndId(kind, id), payload)) {
-      if (payload.length > this.capacityBytes || isControl(kind)) this.#expectSendable(kind, payload);
+      if (payload.length > this.capacityBytes || isControl(kind)) this.#expectSendable(kind, payload.length);
       return this.#noRoom(payload.length);
     }
     this.#afterData(kind, flags);
     return true;
+  }
+
+  /** False when the channel is closed. Throws on what can never be claimed. */
+  protected mayClaim(kind: number, payloadBytes: number): boolean {
+    if (this.claimed) {
+      throw new TypeError('Expected one open claim at a time, got a second one: publish() or abort() the first');
+    }
+    if (isControl(kind) || !(payloadBytes <= this.capacityBytes)) this.#expectSendable(kind, payloadBytes);
+    return this.#state === 'open';
+  }
+
+  /** As a send that finds no room: `onRoom` follows. */
+  protected refuseClaim(payloadBytes: number): undefined {
+    this.#noRoom(payloadBytes);
+  }
+
+  /** Whether what was claimed may still be written to the ring. */
+  protected get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** The claim is over, `published` with its record in the ring or not. Those whom it kept back may send. */
+  protected claimEnded(published: boolean, kind: number, flags: number): void {
+    this.claimed = false;
+    if (published) this.#afterData(kind, flags);
+    if (this.#wantsRoom) queueMicrotask(() => this.room(DATA_LANE));
   }
 
   /** Publishes now, or with the rest of a large batch. */
@@ -186,9 +214,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     if (!this.isServer) this.pump.wakeFor(this.slot);
   }
 
-  #expectSendable(kind: number, payload: Uint8Array): void {
+  #expectSendable(kind: number, payloadBytes: number): void {
     if (isControl(kind)) throw new TypeError(`Expected \`lane\` to be the one of kind ${kind}, got "data"`);
-    throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${payload.length}`);
+    throw new RangeError(`Expected \`payload\` to have at most ${this.capacityBytes} bytes, got ${payloadBytes}`);
   }
 
   /** Remembers that somebody wants room for `payloadBytes`. */
@@ -199,7 +227,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       this.publishData();
     }
     this.#wantsRoom = true;
-    this.#waitForRoom(DATA_LANE, payloadBytes);
+    // While a claim is open it is not the peer who makes room.
+    if (!this.claimed) this.#waitForRoom(DATA_LANE, payloadBytes);
     return false;
   }
 

@@ -6,6 +6,7 @@
 import { describe } from 'vitest';
 import { describeCalls } from './calls.ts';
 import { describeCancellation } from './cancellation.ts';
+import { describeClaims } from './claims.ts';
 import { describeClients } from './clients.ts';
 import { describeClosing } from './closing.ts';
 import { describeCredit } from './credit.ts';
@@ -22,7 +23,9 @@ import { describePlain } from './plain.ts';
 import { describePull } from './pull.ts';
 import { describeRequests } from './requests.ts';
 import { describeShutdown } from './shutdown.ts';
+import { describeResponseClaims } from './response-claims.ts';
 import { describeSink } from './sink.ts';
+import { describeSpanwireClaims } from './spanwire-claims.ts';
 import { describeStreams } from './streams.ts';
 import { describeWindows } from './windows.ts';
 import { TEST_TIMEOUT_MS } from './eventually.ts';
@@ -42,6 +45,8 @@ const OF_BOTH: readonly Subject[] = [
   ['shutdown', describeShutdown],
   ['pull', describePull],
   ['limits', describeLimits],
+  ['claims for requests', describeClaims],
+  ['claims for answers', describeResponseClaims],
   ['clients', describeClients],
 ];
 
@@ -54,6 +59,7 @@ const OF_SPANWIRE: readonly Subject[] = [
   ['duplex requests', describeDuplex],
   ['cancellation', describeCancellation],
   ['one-way messages and pushes', describeOneWay],
+  ['claims and what others send', describeSpanwireClaims],
   ['hostile peers', describeHostile],
   ['everything at once', describeEverything],
 ];

@@ -76,6 +76,11 @@ export class MarbleRequest implements IpcRequest, RequestOrigin {
     return this.answer({ data });
   }
 
+  /** Never any room. */
+  claim(): undefined {
+    return undefined;
+  }
+
   answer(outcome: Outcome): boolean {
     if (this.ended) return false;
     this.outcome = outcome;
