@@ -50,6 +50,8 @@ class Run {
   readonly #waiting = new Deque<IpcRequest>();
   readonly #places = new Deque<Place>();
   #running = 0;
+  /** Handlers that have not returned. One may end the requests, and its answer still counts. */
+  #calling = 0;
   #finished = false;
   #starting = false;
 
@@ -71,6 +73,13 @@ class Run {
   }
 
   #start(request: IpcRequest): void {
+    this.#calling++;
+    this.#call(request);
+    this.#calling--;
+    if (this.#finished) this.#completeWhenDone();
+  }
+
+  #call(request: IpcRequest): void {
     const { clientId, requestId } = request;
     let output: HandlerOutput | Promise<HandlerOutput>;
     try {
@@ -153,7 +162,8 @@ class Run {
   }
 
   #completeWhenDone(): void {
-    if (this.#finished && this.#running === 0 && this.#waiting.length === 0) this.#out.complete();
+    const running = this.#calling + this.#running + this.#waiting.length;
+    if (this.#finished && running === 0) this.#out.complete();
   }
 }
 

@@ -7,6 +7,7 @@
 import type { Claim, DisconnectReason, PeerInfo } from './contract.ts';
 import type { IpcError } from './errors.ts';
 import type { PeerHello } from './hello.ts';
+import type { Timers } from './timers.ts';
 
 /** Data frames are subject to the window; control frames (at most 64 bytes) always pass. */
 export type Lane = 'data' | 'control';
@@ -76,6 +77,8 @@ export interface Listener {
   onTakeover: (() => void) | undefined;
   /** The listener itself broke and accepts no more. */
   onError: ((error: Error) => void) | undefined;
+  /** What the server's timeouts run on. Default: the event loop. A transport that also serves threads that block has its own. */
+  readonly timers?: Timers | undefined;
   /** Takes what is there without the event loop, where the transport can. */
   poll?(): void;
   /** Stops accepting and frees the address. Channels live on. */

@@ -31,7 +31,9 @@ export {
   refusalHello,
 } from './hello.ts';
 export {
+  expectBytes,
   expectFunction,
+  expectTimeout,
   helloOfClient,
   helloOfServer,
   integerIn,
@@ -39,6 +41,7 @@ export {
   resolveClientOptions,
   resolveServerOptions,
   show,
+  SMALLER,
 } from './options.ts';
 export { WATCH_SPANS } from './watched-spans.ts';
 export { type PendingRequest, requestWith } from './request-with.ts';
@@ -47,6 +50,9 @@ export { Assembler, type Assembly, type AssemblyHost } from './assembler.ts';
 export { DataLane, type LaneEntry } from './data-lane.ts';
 export { Deque } from './deque.ts';
 export { ReceiveWindow, SendWindow } from './window.ts';
+export { loopTimers, type Timer, type Timers } from './timers.ts';
+export { Connection, type ConnectionHost } from './connection.ts';
+export { Call, type CallOwner } from './call.ts';
 export { ReassemblyBudget, type Reservation } from './reassembly-budget.ts';
 export type { ClientContext, MakeConnect, MakeListener, ServerContext } from './transport.ts';
 export { createMemoryClient, createMemoryServer, memoryConnect, type MemoryClientOptions } from './memory.ts';

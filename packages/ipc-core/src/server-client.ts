@@ -33,6 +33,7 @@ import type { AnswerClaim } from './response-claim.ts';
 import type { ServerRequest } from './server-request.ts';
 import { StreamReceiver } from './stream-receiver.ts';
 import { StreamSender } from './stream-sender.ts';
+import type { Timers } from './timers.ts';
 import { handOut, RequestClass, stackOfReceiver, WATCH_SPANS } from './watched-spans.ts';
 import { WireTable } from './wire-table.ts';
 
@@ -57,6 +58,7 @@ export interface Counters {
 /** What a {@link ServerClient} needs of its server. */
 export interface ServerHost {
   readonly settings: ServerSettings;
+  readonly timers: Timers;
   readonly budget: ReassemblyBudget;
   readonly table: RequestTable;
   readonly counters: Counters;
@@ -470,7 +472,7 @@ export class ServerClient {
       if (left === 0) {
         if (!this.#resumed) {
           this.#resumed = true;
-          setImmediate(() => {
+          server.timers.soon(() => {
             this.#resumed = false;
             this.pump();
           });
@@ -922,14 +924,15 @@ export class ServerClient {
   }
 
   /** Closes the connection; what was accepted for sending is flushed for orderly reasons. */
-  async close(reason: DisconnectReason, error?: Error): Promise<void> {
-    if (this.#gone !== undefined) return;
+  close(reason: DisconnectReason, error?: Error): Promise<void> {
     const orderly = reason === 'shutdown' || reason === 'closed';
     // Behind an open claim nothing leaves any more.
-    if (orderly && !this.lane.idle && this.claim?.blocks !== true) {
-      await this.#closeAfterFlush(reason, error);
-      return;
-    }
+    const flushes = orderly && this.claim?.blocks !== true;
+    return flushes ? this.#closeAfterFlush(reason, error) : this.#closeNow(reason, error);
+  }
+
+  async #closeNow(reason: DisconnectReason, error: Error | undefined): Promise<void> {
+    if (this.#gone !== undefined) return;
     // First: the channel reports its end too, with less to say.
     this.#onClosed(reason, error);
     await this.channel.close(reason);
@@ -937,21 +940,17 @@ export class ServerClient {
 
   #flushed: (() => void) | undefined;
 
-  async #closeAfterFlush(reason: DisconnectReason, error?: Error): Promise<void> {
-    if (!this.lane.idle && this.#gone === undefined) {
-      const { graceMs } = this.server.settings;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, graceMs);
-        this.#flushed = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-    if (this.#gone !== undefined) return;
-    // First: the channel reports its end too, with less to say.
-    this.#onClosed(reason, error);
-    await this.channel.close(reason);
+  /** Closes from the callback itself: a server whose thread blocks runs no microtasks. */
+  #closeAfterFlush(reason: DisconnectReason, error?: Error): Promise<void> {
+    if (this.lane.idle || this.#gone !== undefined) return this.#closeNow(reason, error);
+    return new Promise((resolve) => {
+      const close = (): void => resolve(this.#closeNow(reason, error));
+      const timer = this.server.timers.after(this.server.settings.graceMs, close);
+      this.#flushed = () => {
+        timer.cancel();
+        close();
+      };
+    });
   }
 
   #onRoom(): void {

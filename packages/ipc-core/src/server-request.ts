@@ -9,6 +9,7 @@ import { claimResponse } from './response-claim.ts';
 import type { ServerClient } from './server-client.ts';
 import type { StreamReceiver } from './stream-receiver.ts';
 import type { StreamSender } from './stream-sender.ts';
+import type { Timer } from './timers.ts';
 
 /** What has become of a request, as bits. */
 const RELEASED = 1;
@@ -197,24 +198,24 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
     const rest = this.rest;
     if (rest.aborted !== undefined) return;
     rest.aborted = reason;
-    clearTimeout(rest.deadlineTimer);
+    rest.deadlineTimer?.cancel();
     rest.controller?.abort(reason);
   }
 
   /** No signal fires any more. */
   settle(): void {
-    if (this.#rest !== undefined) clearTimeout(this.#rest.deadlineTimer);
+    this.#rest?.deadlineTimer?.cancel();
   }
 
   #armDeadline(rest: Rest): void {
     const deadlineMs = rest.extension?.deadlineMs;
     if (deadlineMs === undefined || this.answered) return;
     const elapsedMs = performance.now() - rest.arrivedMs;
-    rest.deadlineTimer = setTimeout(
-      () => this.abort(new IpcError('ERR_IPC_TIMEOUT', `The request's deadline of ${deadlineMs} ms passed`)),
+    rest.deadlineTimer = this.#client.server.timers.after(
       Math.min(Math.max(0, deadlineMs - elapsedMs), 2 ** 31 - 1),
+      () => this.abort(new IpcError('ERR_IPC_TIMEOUT', `The request's deadline of ${deadlineMs} ms passed`)),
+      { keepsAlive: false },
     );
-    rest.deadlineTimer.unref();
   }
 }
 
@@ -223,7 +224,7 @@ class Rest {
   arrivedMs = 0;
   controller: AbortController | undefined;
   aborted: IpcError | undefined;
-  deadlineTimer: NodeJS.Timeout | undefined;
+  deadlineTimer: Timer | undefined;
   input: StreamReceiver | undefined;
   sender: StreamSender | undefined;
 }

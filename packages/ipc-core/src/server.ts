@@ -23,6 +23,7 @@ import { ReassemblyBudget } from './reassembly-budget.ts';
 import { RequestTable } from './request-table.ts';
 import { ServerClient, type Counters, type ServerHost } from './server-client.ts';
 import type { ServerRequest } from './server-request.ts';
+import { loopTimers, type Timer, type Timers } from './timers.ts';
 import type { MakeListener } from './transport.ts';
 import { Waiters } from './waiters.ts';
 import { stackOfReceiver } from './watched-spans.ts';
@@ -39,6 +40,7 @@ export function createServer(makeListener: MakeListener, options?: ServerOptions
 
 class Server implements IpcServer, ServerHost {
   readonly settings: ServerSettings;
+  readonly timers: Timers;
   readonly budget: ReassemblyBudget;
   readonly table = new RequestTable();
   readonly counters: Counters = {
@@ -69,8 +71,8 @@ class Server implements IpcServer, ServerHost {
   #nextRequestId = 1;
   #state: 'idle' | 'listening' | 'closed' = 'idle';
   #failure: { readonly error: unknown } | undefined;
-  #graceTimer: NodeJS.Timeout | undefined;
-  #stallTimer: NodeJS.Timeout | undefined;
+  #graceTimer: Timer | undefined;
+  #stallTimer: Timer | undefined;
   readonly #stuckSince = new Map<ServerClient, number>();
   readonly #closing: Array<Promise<void>> = [];
   #listening: Promise<void> | undefined;
@@ -93,6 +95,7 @@ class Server implements IpcServer, ServerHost {
     this.settings = settings;
     this.budget = new ReassemblyBudget(settings.maxReassemblyBytes);
     this.#listener = makeListener({ settings, hello: helloOfServer(settings), budget: this.budget });
+    this.timers = this.#listener.timers ?? loopTimers;
     this.#listener.admit = () => this.#admit();
     this.#listener.onChannel = (channel) => this.#onChannel(channel);
     this.#listener.onTakeover = () => this.requestShutdown();
@@ -214,8 +217,8 @@ class Server implements IpcServer, ServerHost {
       for (const client of this.#clients.values()) client.beginShutdown();
       this.#completeStreams();
     }
-    clearTimeout(this.#graceTimer);
-    this.#graceTimer = setTimeout(() => this.#endGrace(), graceMs);
+    this.#graceTimer?.cancel();
+    this.#graceTimer = this.timers.after(graceMs, () => this.#endGrace());
     for (const client of this.#clients.values()) this.onProgress(client);
     this.#endWhenEmpty();
   }
@@ -479,24 +482,26 @@ class Server implements IpcServer, ServerHost {
     const { afterMs, action } = this.settings.stalledClient;
     if (action === 'keep' || this.#stallTimer !== undefined) return;
     const everyMs = Math.max(1, Math.floor(afterMs / 4));
-    this.#stallTimer = setInterval(() => {
-      for (const client of this.#clients.values()) {
-        if (client.gone || !client.seemsStuck()) {
-          this.#stuckSince.delete(client);
-          continue;
-        }
-        const looks = (this.#stuckSince.get(client) ?? 0) + 1;
-        this.#stuckSince.set(client, looks);
-        if (looks <= 4) continue;
-        const message = `The client took no answer, or sent nothing of the rest of its message, for ${afterMs} ms`;
-        this.#closeClient(client, 'stalled', new IpcError('ERR_IPC_TIMEOUT', message));
+    const look = (): void => {
+      this.#stallTimer = undefined;
+      this.#lookForStalls(afterMs);
+      if (this.#clients.size > 0) this.#stallTimer = this.timers.after(everyMs, look, { keepsAlive: false });
+    };
+    this.#stallTimer = this.timers.after(everyMs, look, { keepsAlive: false });
+  }
+
+  #lookForStalls(afterMs: number): void {
+    for (const client of this.#clients.values()) {
+      if (client.gone || !client.seemsStuck()) {
+        this.#stuckSince.delete(client);
+        continue;
       }
-      if (this.#clients.size === 0) {
-        clearInterval(this.#stallTimer);
-        this.#stallTimer = undefined;
-      }
-    }, everyMs);
-    this.#stallTimer.unref();
+      const looks = (this.#stuckSince.get(client) ?? 0) + 1;
+      this.#stuckSince.set(client, looks);
+      if (looks <= 4) continue;
+      const message = `The client took no answer, or sent nothing of the rest of its message, for ${afterMs} ms`;
+      this.#closeClient(client, 'stalled', new IpcError('ERR_IPC_TIMEOUT', message));
+    }
   }
 
   // ---- the end ----
@@ -516,7 +521,7 @@ class Server implements IpcServer, ServerHost {
   }
 
   #endGrace(): void {
-    clearTimeout(this.#graceTimer);
+    this.#graceTimer?.cancel();
     const reason = this.#failure === undefined ? 'shut down before the answer' : 'failed before the answer';
     const error = new IpcError('ERR_IPC_CLOSED', `The server ${reason}`);
     for (const client of this.#clients.values()) {
@@ -540,8 +545,8 @@ class Server implements IpcServer, ServerHost {
     for (const client of this.#clients.values()) if (!client.gone || this.reading) return;
     this.#ended = true;
     this.#state = 'closed';
-    clearTimeout(this.#graceTimer);
-    clearInterval(this.#stallTimer);
+    this.#graceTimer?.cancel();
+    this.#stallTimer?.cancel();
     void this.#settled().then(() => {
       this.#messages.complete();
       this.#events.complete();

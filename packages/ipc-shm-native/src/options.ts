@@ -38,6 +38,9 @@ export interface ShmServerOptions extends Omit<ServerOptions, 'windowBytes' | 'r
 
 export interface ShmClientOptions extends Omit<ClientOptions, 'responseWindowBytes'>, ShmOptions {}
 
+export interface ShmSyncClientOptions
+  extends ShmOptions, Pick<ClientOptions, 'maxMessageBytes' | 'handshakeTimeoutMs' | 'hello'> {}
+
 export interface ShmSettings {
   readonly spinMicros: number;
   readonly leaveSharedCpu: boolean;

@@ -19,6 +19,7 @@ import {
   EVENT_VIOLATED,
   SLOT_MASK,
 } from './layout.ts';
+import { PumpTimers } from './pump-timers.ts';
 
 /** How often a batch is asked for from microtasks before the hub spins by itself: a turn of microtasks costs less than a callback. */
 const REPOLLS = 32;
@@ -26,6 +27,14 @@ const REPOLLS = 32;
 const PATIENCE = 32;
 /** From so many entries on a batch is throughput: what is sent meanwhile is published in portions. */
 const LARGE_BATCH = 4;
+
+/**
+ * A thread that blocks looks around so often: a worker can be terminated only while it runs JavaScript, and flags in shared memory wake
+ * nobody.
+ */
+const SLICE_MS = 100;
+/** Reading the clock costs as much as a message, so a busy thread looks once in so many waits whether a timeout is due. */
+const WAITS_PER_LOOK = 64;
 
 const RESOLVED: Promise<void> = Promise.resolve();
 
@@ -58,6 +67,7 @@ export interface PumpOptions {
 
 export class Pump {
   readonly hub: Hub;
+  readonly timers: PumpTimers = new PumpTimers();
   readonly #batch: Int32Array;
   readonly #state: Int32Array;
   readonly #slots: Array<SlotOwner | undefined> = [];
@@ -72,6 +82,8 @@ export class Pump {
   #expected = 0;
   #repolls = 0;
   #closed = false;
+  #waitsToLook = 0;
+  #sliceMs = SLICE_MS;
   readonly #repoll = (): void => {
     this.#finish();
     if (this.#closed) return;
@@ -122,11 +134,35 @@ export class Pump {
     for (let count = this.hub.look(); count > 0 && !this.#closed; count = this.hub.collect()) this.handle(count);
   }
 
-  /** Blocks until something comes, and handles it; false when `timeoutMs` are over. Only with `wakesBy: 'nothing'`. */
-  wait(timeoutMs: number): boolean {
-    const count = this.hub.wait(timeoutMs);
-    if (count > 0) this.handle(count);
-    return count > 0;
+  /** The thread blocks from now on: nothing runs but from {@link wait}. */
+  block(): void {
+    this.timers.block();
+  }
+
+  /** Blocks until something comes, and handles it: `timeoutMs` at most, and a tenth of a second. After {@link block}. */
+  wait(timeoutMs: number): void {
+    const { timers } = this;
+    if (timers.changed || --this.#waitsToLook <= 0) {
+      this.#waitsToLook = WAITS_PER_LOOK;
+      timers.runDue();
+      this.#sliceMs = Math.ceil(timers.untilDue(SLICE_MS));
+    }
+    if (timers.hasWork) timers.runSoon();
+    if (this.#closed) return;
+    const count = this.hub.wait(timers.hasWork ? 0 : Math.min(timeoutMs, this.#sliceMs));
+    if (count > 0) {
+      this.handle(count);
+      this.#state[STATE_EXPECTING] = this.#expected;
+    } else {
+      // Who has nothing to do does not spin when a slice of its sleep is over.
+      this.#state[STATE_EXPECTING] = 0;
+      this.#waitsToLook = 0;
+    }
+    if (timers.hasWork) timers.runSoon();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   handle(count: number): void {
@@ -147,7 +183,7 @@ export class Pump {
         try {
           this.#onEvent(slot, batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
         } catch (error) {
-          surface(error);
+          this.#surface(error);
         }
         continue;
       }
@@ -179,7 +215,7 @@ export class Pump {
       try {
         owner?.endOfBatch();
       } catch (error) {
-        surface(error);
+        this.#surface(error);
       }
     }
     this.#concernedCount = 0;
@@ -218,13 +254,13 @@ export class Pump {
     else if (event === EVENT_VIOLATED) owner.violated(addon().describeViolation(second, third));
     else if (event === EVENT_ROOM) owner.room(second);
   }
-}
 
-/** A callback threw: that is an uncaught exception, which must not cost the other connections their part of the batch. */
-function surface(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
+  /** A callback threw: that is an uncaught exception, which must not cost the other connections their part of the batch. */
+  #surface(error: unknown): void {
+    this.timers.later(() => {
+      throw error;
+    });
+  }
 }
 
 /** Whether `error` comes from the addon. */

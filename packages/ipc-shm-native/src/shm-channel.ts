@@ -28,6 +28,7 @@ import {
   type Lane,
   type PeerHello,
   type PeerInfo,
+  type Timer,
 } from '@spanwire/ipc-core';
 import { CONTROL_PREFIX_BYTES, RECORD_HEADER_BYTES, RECORD_LENGTH_MASK, recordBytes } from './layout.ts';
 import type { Pump, SlotOwner } from './pump.ts';
@@ -108,7 +109,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   #state: 'open' | 'closing' | 'over' = 'open';
   #closed: Promise<void> | undefined;
   #resolveClosed: (() => void) | undefined;
-  #graceTimer: NodeJS.Timeout | undefined;
+  #graceTimer: Timer | undefined;
 
   constructor(options: ShmChannelOptions) {
     this.pump = options.pump;
@@ -151,7 +152,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   set onFrames(value: ((frames: readonly Frame[]) => void) | undefined) {
     this.#onFrames = value;
     if (value === undefined || this.#frames.length === 0) return;
-    queueMicrotask(() => {
+    this.pump.timers.later(() => {
       if (!this.pump.handling) this.endOfBatch();
     });
   }
@@ -193,7 +194,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   protected claimEnded(published: boolean, kind: number, flags: number): void {
     this.claimed = false;
     if (published) this.#afterData(kind, flags);
-    if (this.#wantsRoom) queueMicrotask(() => this.room(DATA_LANE));
+    if (this.#wantsRoom) this.pump.timers.later(() => this.room(DATA_LANE));
   }
 
   /** Publishes now, or with the rest of a large batch. */
@@ -238,9 +239,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       this.#expectsRoom |= bit;
       this.pump.expect(1);
     }
-    // There by now: told in a microtask, since nobody may be called back from inside a send.
+    // There by now: told later, since nobody may be called back from inside a send.
     if (this.pump.hub.wantRoom(this.slot, lane, this.roomTarget(lane, payloadBytes))) {
-      queueMicrotask(() => this.room(lane));
+      this.pump.timers.later(() => this.room(lane));
     } else {
       this.pump.wakeFor(this.slot);
     }
@@ -320,7 +321,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     });
     if (reason !== 'closed' && reason !== 'shutdown') {
       this.#state = 'closing';
-      queueMicrotask(() => this.#end(reason, undefined));
+      this.pump.timers.later(() => this.#end(reason, undefined));
       return this.#closed;
     }
     if (!this.#saidGoaway) this.#sendControl(KIND_GOAWAY, 0, NOTHING);
@@ -330,9 +331,9 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     }
     this.#state = 'closing';
     this.#closeReason = reason;
-    // In a microtask: whoever closes may still have something to copy out of the ring.
-    if (this.#controlQueue.length === 0) queueMicrotask(() => this.#end(reason, undefined));
-    else this.#graceTimer = setTimeout(() => this.#end(reason, undefined), this.#graceMs);
+    // Later: whoever closes may still have something to copy out of the ring.
+    if (this.#controlQueue.length === 0) this.pump.timers.later(() => this.#end(reason, undefined));
+    else this.#graceTimer = this.pump.timers.after(this.#graceMs, () => this.#end(reason, undefined));
     return this.#closed;
   }
 
@@ -450,7 +451,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
 
   /** As {@link violated}, for what is found while sending: nobody is called back from inside of that. */
   protected violatedLater(message: string): void {
-    queueMicrotask(() => this.violated(message));
+    this.pump.timers.later(() => this.violated(message));
   }
 
   room(lane: number): void {
@@ -503,7 +504,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
 
   #end(reason: DisconnectReason, error: Error | undefined): void {
     if (this.#state === 'over') return;
-    clearTimeout(this.#graceTimer);
+    this.#graceTimer?.cancel();
     // Before the memory goes: what was received and may still be delivered is copied out of it.
     this.#state = 'closing';
     this.onClosed?.(reason, error);

@@ -20,7 +20,7 @@ import type { ShmSettings } from './options.ts';
 import { isNativeFailure, Pump, type PumpOptions, type SlotOwner } from './pump.ts';
 
 /** How long to wait for a place in the queue of a server that is being flooded with connections. */
-const RETRY_MS = 5;
+export const RETRY_MS = 5;
 
 export interface ShmConnectOptions {
   readonly rendezvous: Rendezvous;
@@ -59,7 +59,7 @@ export function connectWith(options: ShmConnectOptions, context: ClientContext):
 const READY: Uint8Array = Uint8Array.of(1);
 
 /** The client's half of a handshake. */
-class ClientHandshake {
+export class ClientHandshake {
   readonly pump: Pump;
   readonly slot: number;
   readonly #hello = new HelloBuffer();
@@ -148,7 +148,7 @@ class Attempt implements SlotOwner {
             this.#resolve(channel);
           },
           // A microtask later: it may be in the middle of its last batch.
-          onOver: () => queueMicrotask(() => pump.close()),
+          onOver: () => pump.timers.later(() => pump.close()),
         },
         this.#options.settings.copying,
       );

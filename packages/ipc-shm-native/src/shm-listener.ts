@@ -7,16 +7,20 @@ import {
   ProtocolError,
   refusalHello,
   SystemError,
+  type Channel,
   type Hello,
   type Listener,
   type PeerInfo,
   type ServerContext,
+  type Timer,
+  type Timers,
 } from '@spanwire/ipc-core';
 import { addon } from './addon.ts';
 import { prepareDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
 import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
+import { NEVER } from './never.ts';
 import type { Authorize, RingSizes, ShmSettings } from './options.ts';
 import { isNativeFailure, Pump, type AcceptingOwner, type PumpOptions, type SlotOwner } from './pump.ts';
 import { CONFIRMATION, requestTakeover } from './takeover.ts';
@@ -24,6 +28,8 @@ import { CONFIRMATION, requestTakeover } from './takeover.ts';
 const SOCKET_MODE = 0o600;
 /** Connections without memory yet: nobody needs so many for long. */
 const MAX_STRANGERS = 512;
+/** How long to wait before looking again whether somebody who is just claiming the address is done. */
+const CLAIM_RETRY_MS = 5;
 
 export interface ShmListenerOptions {
   readonly rendezvous: Rendezvous;
@@ -42,8 +48,13 @@ export class ShmListener implements Listener, AcceptingOwner {
   readonly pump: Pump;
   readonly context: ServerContext;
   readonly #options: ShmListenerOptions;
+  /** Somebody asked it to listen. */
+  used = false;
+  /** Why it accepts no more. */
+  failure: Error | undefined;
   #listening = false;
   #closed = false;
+  #channels = 0;
   /** Slots in use, those in their handshake included: the pump ends with the last of them. */
   #slots = 0;
   /** Slots with memory, also those that are not clients yet, because they did not say that they are ready. */
@@ -59,7 +70,13 @@ export class ShmListener implements Listener, AcceptingOwner {
     this.pump.expect(1);
   }
 
+  get timers(): Timers {
+    return this.pump.timers;
+  }
+
   async listen({ takeover }: { takeover: boolean }): Promise<void> {
+    this.used = true;
+    if (this.#listening) return;
     const { rendezvous } = this.#options;
     const doing = `listening on ${rendezvous.address} (${rendezvous.path})`;
     if (rendezvous.directory !== undefined) prepareDirectory(rendezvous.directory);
@@ -75,16 +92,24 @@ export class ShmListener implements Listener, AcceptingOwner {
     if (this.#closed) this.pump.hub.stopListening();
   }
 
-  /** The same for a thread that blocks. Somebody else who is just claiming the address has it. */
+  /** The same for a thread that blocks from now on. */
   listenSync(): void {
     const { rendezvous } = this.#options;
+    const { hub } = this.pump;
     const doing = `listening on ${rendezvous.address} (${rendezvous.path})`;
     if (rendezvous.directory !== undefined) prepareDirectory(rendezvous.directory);
-    translating(doing, () => {
-      this.pump.hub.bind(rendezvous.path, SOCKET_MODE);
-      this.pump.hub.publish(false);
-    });
+    const untilMs = performance.now() + this.context.settings.handshakeTimeoutMs;
+    while (!this.#tryBind(rendezvous.path, performance.now() < untilMs, doing)) {
+      Atomics.wait(NEVER, 0, 0, CLAIM_RETRY_MS);
+    }
+    translating(doing, () => hub.publish(false));
     this.#listening = true;
+    this.pump.block();
+  }
+
+  /** Closed, and no client is left. Connections that never became clients do not count. */
+  get over(): boolean {
+    return this.#closed && this.#channels === 0;
   }
 
   close(): Promise<void> {
@@ -115,7 +140,8 @@ export class ShmListener implements Listener, AcceptingOwner {
 
   deaf(errno: number): void {
     const name = errnoName(errno);
-    this.onError?.(new SystemError('accept', name, `Expected to accept connections, got ${name}`));
+    this.failure = new SystemError('accept', name, `Expected to accept connections, got ${name}`);
+    this.onError?.(this.failure);
   }
 
   /** Counts one more slot with memory, or says why it may have none. */
@@ -132,11 +158,22 @@ export class ShmListener implements Listener, AcceptingOwner {
     return undefined;
   }
 
+  /** A connection became a client. */
+  channelStarted(channel: Channel): void {
+    this.#channels++;
+    this.onChannel?.(channel);
+  }
+
+  channelEnded(): void {
+    this.#channels--;
+    this.slotEnded(true);
+  }
+
   /** A slot is free again. */
   slotEnded(hadMemory: boolean): void {
     this.#slots--;
     if (hadMemory) this.#withMemory--;
-    if (this.#closed) queueMicrotask(() => this.#endWhenEmpty());
+    if (this.#closed) this.pump.timers.later(() => this.#endWhenEmpty());
   }
 
   #endWhenEmpty(): void {
@@ -146,15 +183,20 @@ export class ShmListener implements Listener, AcceptingOwner {
   /** Takes the lock of the address, after whoever has it. */
   async #bind(doing: string): Promise<void> {
     const { path } = this.#options.rendezvous;
-    for (;;) {
-      try {
-        this.pump.hub.bind(path, SOCKET_MODE);
-        return;
-      } catch (error) {
-        if (!isNativeFailure(error) || errnoName(error.errno) !== 'EBUSY') throw toIpcError(error, doing);
-      }
+    while (!this.#tryBind(path, true, doing)) {
       await lockFreed(addon().lockName(path));
       if (this.#closed) throw new IpcError('ERR_IPC_CLOSED', 'The server was closed');
+    }
+  }
+
+  /** False when somebody else has the lock and there is time to wait for it. */
+  #tryBind(path: string, mayWait: boolean, doing: string): boolean {
+    try {
+      this.pump.hub.bind(path, SOCKET_MODE);
+      return true;
+    } catch (error) {
+      if (mayWait && isNativeFailure(error) && errnoName(error.errno) === 'EBUSY') return false;
+      throw toIpcError(error, doing);
     }
   }
 
@@ -195,7 +237,7 @@ class ServerHandshake implements SlotOwner {
   readonly #listener: ShmListener;
   readonly #slot: number;
   readonly #options: ShmListenerOptions;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
   #hello: HelloBuffer | undefined = new HelloBuffer();
   #peer: PeerInfo | undefined;
   #client: ReturnType<typeof decodeHello> | undefined;
@@ -207,8 +249,8 @@ class ServerHandshake implements SlotOwner {
     this.#listener = listener;
     this.#slot = slot;
     this.#options = options;
-    this.#timer = setTimeout(() => this.#drop(), listener.context.settings.handshakeTimeoutMs);
-    this.#timer.unref();
+    const { handshakeTimeoutMs } = listener.context.settings;
+    this.#timer = listener.timers.after(handshakeTimeoutMs, () => this.#drop(), { keepsAlive: false });
   }
 
   readable(): void {
@@ -279,7 +321,7 @@ class ServerHandshake implements SlotOwner {
       return;
     }
     if (count !== 1) throw new ProtocolError(`Expected one byte when the client is ready, got ${count}`);
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
     const channel = makeChannel(
       {
         pump,
@@ -288,11 +330,11 @@ class ServerHandshake implements SlotOwner {
         hello: client,
         peer: this.#peer,
         graceMs: context.settings.graceMs,
-        onOver: () => this.#listener.slotEnded(true),
+        onOver: () => this.#listener.channelEnded(),
       },
       this.#options.settings.copying,
     );
-    this.#listener.onChannel?.(channel);
+    this.#listener.channelStarted(channel);
     channel.welcome();
   }
 
@@ -305,7 +347,7 @@ class ServerHandshake implements SlotOwner {
     if (this.#confirmed < CONFIRMATION.length) return;
     const listener = this.#listener;
     // Outside of this batch, since it takes another: what is in the backlog connected to us, and is accepted before the socket closes.
-    setImmediate(() => {
+    listener.timers.soon(() => {
       listener.poll();
       this.#drop();
       void listener.close();
@@ -327,7 +369,7 @@ class ServerHandshake implements SlotOwner {
     // Once: the slot may be somebody else's by now.
     if (this.#dropped) return;
     this.#dropped = true;
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
     const { pump } = this.#listener;
     pump.own(this.#slot, undefined);
     pump.hub.remove(this.#slot);

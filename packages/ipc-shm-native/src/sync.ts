@@ -1,5 +1,5 @@
 /** The blocking form: for programs, and workers, that have nothing else to do meanwhile. */
-import type { Bytes } from '@spanwire/ipc-core';
+import type { Bytes, IpcRequest, IpcServer } from '@spanwire/ipc-core';
 
 export interface SyncCallOptions {
   /** Throws ERR_IPC_TIMEOUT when there is no answer by then; a late one goes to nobody. 0 to 2^31 - 1 ms; default: no limit. */
@@ -19,4 +19,37 @@ export interface ShmSyncClient {
   /** Never blocks. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;
+}
+
+/**
+ * What answers requests in {@link ShmServer.runSync}: gives bytes, or undefined for no answer. The span is its own until it returns. What it throws
+ * answers that request with an error, and so does a promise that it returns (ERR_IPC_UNSUPPORTED): nothing could ever settle it.
+ */
+export type SyncHandler = (clientId: number, request: Bytes, info: IpcRequest) => Uint8Array | undefined;
+
+export interface RunSyncOptions {
+  /**
+   * A flag that another thread sets to end it: an Int32Array on a SharedArrayBuffer, looked at between requests and every 100 ms. Its
+   * first element not 0 means `requestShutdown()`.
+   */
+  readonly stop?: Int32Array | undefined;
+}
+
+/** A server on shared memory: with promises and Observables as every {@link IpcServer}, or blocking the thread. */
+export interface ShmServer extends IpcServer {
+  /**
+   * Listens, and answers every request with `handler`, until the server has shut down. Instead of `listen()`. Clients of all kinds may come.
+   *
+   * Blocks the thread all the while: no timer, promise or signal handler runs in it, and SIGTERM and SIGINT end the process as if there
+   * were none. It ends by `requestShutdown()` or `close()` in the handler, by ShutdownRequested thrown there, or by `stop`; then the address is
+   * free, and the clients have been told. Spins for `spinMicros` after each message, then sleeps.
+   *
+   * Throws TypeError on bad arguments and when the server was asked to listen or has a subscriber of `requests$`, ERR_IPC_CLOSED when
+   * it was closed, and what `listen()` rejects with.
+   *
+   * @example
+   * const stop = new Int32Array(workerData.stop); // elsewhere: Atomics.store(stop, 0, 1)
+   * createShmServer('shm:checksums').runSync((_clientId, request) => sha256(request), { stop });
+   */
+  runSync(handler: SyncHandler, options?: RunSyncOptions): void;
 }

@@ -42,6 +42,17 @@ export function describeShutdown(transport: TransportUnderTest): void {
     expect(fixture.server.stats).toMatchObject({ clients: 0, openRequests: 0, refused: 0, droppedAnswers: 0 });
   });
 
+  test('a handler that asks for the shutdown and returns at once has its answer delivered', async () => {
+    const fixture = await serve(transport);
+    fixture.server.respond((_clientId, request) => {
+      fixture.server.requestShutdown();
+      return request;
+    });
+    const client = await fixture.client();
+    expect(readU32(await client.request(u32(7)))).toBe(7);
+    await fixture.server.closed;
+  });
+
   test('a thousand requests in flight at shutdown: each is answered or fails with the right code, none is lost', async () => {
     const fixture = await serve(transport, { maxInFlight: 64 });
     const held: IpcRequest[] = [];

@@ -9,6 +9,7 @@ import {
   type Bytes,
 } from '@spanwire/ipc-core';
 import { Attempt, LOOK_AGAIN_MS, type Attached } from './attach.ts';
+import { NEVER } from '../never.ts';
 import type { ShmSyncClient, SyncCallOptions } from '../sync.ts';
 import type { BarretenbergSettings } from './options.ts';
 import { NEVER_SENT, NO_ANSWER, PEER_IS_GONE, type Wire } from './wire.ts';
@@ -17,8 +18,6 @@ import { NEVER_SENT, NO_ANSWER, PEER_IS_GONE, type Wire } from './wire.ts';
 const SCRATCH_BYTES: number = 16 * 1024;
 const MAX_TIMEOUT_MS: number = 2 ** 31 - 1;
 const NO_LIMIT = -1;
-/** To sleep on: nobody wakes it. */
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 export interface SyncClientSettings extends BarretenbergSettings {
   readonly maxMessageBytes: number;

@@ -1,0 +1,205 @@
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import type { IpcClient } from '@spanwire/ipc-core';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createShmServer } from '../src/index.ts';
+import {
+  blockingClient,
+  codeOf,
+  cpuTicksOf,
+  loopClient,
+  pattern,
+  ring,
+  serving,
+  sizes,
+  wish,
+} from './support/blocking.ts';
+import { eventually } from './support/eventually.ts';
+import { clientHello } from './support/peers.ts';
+import { makeDirectory } from './support/place.ts';
+import { holdingsOf, sleepsOf } from './support/process.ts';
+
+describe('a server that blocks', () => {
+  test('serves clients on the event loop: requests, one-way messages, streams of one item, metadata', async () => {
+    const { address, next } = await serving({ requestRingBytes: ring, responseRingBytes: ring });
+    const client = await loopClient(address);
+    const asked = sizes.map(async (size) => Buffer.compare(await client.request(pattern(size)), pattern(size)));
+    expect(await Promise.all(asked)).toEqual(sizes.map(() => 0));
+    await client.send(pattern(77));
+    expect(await next('message')).toEqual({ message: 77 });
+    const items: number[] = [];
+    await client.request$(pattern(5)).forEach((item) => void items.push(item.length));
+    expect(items).toEqual([5]);
+    const metadata = new Map([['trace', 'on']]);
+    expect(await client.request(pattern(3), { metadata, timeoutMs: 60_000 })).toEqual(pattern(3));
+    await expect(client.request(wish('F'))).rejects.toMatchObject({ code: 'ERR_IPC_REMOTE' });
+  });
+
+  test('pushes to clients on the event loop', async () => {
+    const { address } = await serving();
+    const client = await loopClient(address);
+    expect(await client.request(wish('M'))).toEqual(Uint8Array.of(1, 1));
+    expect(await client.receive()).toEqual(wish('M'));
+    expect(await client.receive()).toEqual(wish('M'));
+  });
+
+  test('answers thousands of requests that are under way at once, of many clients', async () => {
+    const { address } = await serving();
+    const clients = await Promise.all(Array.from({ length: 20 }, () => loopClient(address)));
+    const ask = async (client: IpcClient, i: number): Promise<void> => {
+      const data = pattern(i * 7);
+      expect(Buffer.compare(await client.request(data), data)).toBe(0);
+    };
+    await Promise.all(clients.flatMap((client) => Array.from({ length: 500 }, (_, i) => ask(client, i))));
+    const ids = await Promise.all(clients.map((client) => client.request(wish('I'))));
+    expect(new Set(ids.map(([id]) => id)).size).toBe(20);
+  });
+
+  test('cancels what it has not begun: the request is never handled', async () => {
+    const { address } = await serving();
+    const client = await loopClient(address);
+    const abort = new AbortController();
+    const first = client.request(wish('W', 50));
+    const second = client.request(wish('S'), { signal: abort.signal });
+    abort.abort(new Error('never mind'));
+    await expect(second).rejects.toThrow('never mind');
+    await first;
+    // It would have shut down.
+    expect(await client.request(pattern(4))).toEqual(pattern(4));
+  });
+
+  test('answers a handler’s promise, and what is no bytes, with ERR_IPC_UNSUPPORTED', async () => {
+    const { address } = await serving();
+    const client = blockingClient(address);
+    for (const what of ['P', 'T']) {
+      expect(() => client.call(wish(what))).toThrow(
+        'Expected the handler of runSync to return a Uint8Array or undefined',
+      );
+    }
+    expect(client.call(pattern(4))).toEqual(pattern(4));
+  });
+
+  test('ends when its stop flag is set, also while it sleeps: the name is gone, and the clients know', async () => {
+    const { server, address, path, over } = await serving();
+    const client = await loopClient(address);
+    const blocked = blockingClient(address);
+    blocked.call(pattern(1));
+    server.send('stop');
+    await over();
+    expect(await server.next()).toBe('closed');
+    expect(existsSync(path)).toBe(false);
+    await expect(client.request(pattern(1))).rejects.toMatchObject({
+      code: expect.stringMatching(/REFUSED|PEER_GONE/) as string,
+    });
+    expect(codeOf(() => blocked.call(pattern(1)))).toMatch(/REFUSED|PEER_GONE/);
+    expect(codeOf(() => blockingClient(address))).toBe('ERR_IPC_PEER_GONE');
+    expect(await server.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test('answers what came before the shutdown, and refuses what came after it', async () => {
+    const { address, over } = await serving();
+    const client = await loopClient(address);
+    const all = [wish('W', 20), wish('S'), pattern(5), pattern(6)].map((data) => client.request(data));
+    const results = await Promise.allSettled(all);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected']);
+    expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ code: 'ERR_IPC_REFUSED' });
+    await over();
+  });
+
+  test('drops who does not finish the handshake, who says something else, and who is one too many', async () => {
+    const { address, path, server } = await serving({ maxClients: 2, handshakeTimeoutMs: 100 });
+    const steady = blockingClient(address);
+    steady.call(pattern(1));
+    const before = holdingsOf(server.pid);
+    const silent = createConnection(path).resume();
+    const garbage = createConnection(path).resume();
+    const halfway = createConnection(path).resume();
+    garbage.write('GET / HTTP/1.1\r\n\r\n');
+    halfway.write(Buffer.from(clientHello, 'hex'));
+    await Promise.all([silent, garbage, halfway].map((socket) => once(socket, 'close')));
+    await eventually(() => holdingsOf(server.pid), before);
+    const second = blockingClient(address);
+    expect(codeOf(() => blockingClient(address))).toBe('ERR_IPC_OVERLOADED');
+    second.close();
+    const third = await (async () => {
+      for (;;) {
+        try {
+          return blockingClient(address);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'ERR_IPC_OVERLOADED' });
+        }
+      }
+    })();
+    expect(third.call(pattern(2))).toEqual(pattern(2));
+    expect(steady.call(pattern(3))).toEqual(pattern(3));
+  });
+
+  test('drops a client that takes no answers after stalledClient.afterMs, and serves the others meanwhile', async () => {
+    const small = { requestRingBytes: ring, responseRingBytes: ring };
+    const { address, next } = await serving({ ...small, stalledClient: { afterMs: 200 } });
+    const client = await loopClient(address);
+    await next('came');
+    const steady = blockingClient(address);
+    await next('came');
+    // More answers than the ring holds, for somebody whose event loop stands still.
+    const asked = Promise.allSettled(Array.from({ length: 20 }, () => client.request(wish('L', 4000))));
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const until = performance.now() + 600; performance.now() < until;) steady.call(pattern(10));
+    expect(await next('left')).toEqual({ left: 1, reason: 'stalled' });
+    await asked;
+  });
+
+  test('sleeps while there is nothing to do', async () => {
+    const { server, address } = await serving();
+    const client = blockingClient(address);
+    client.call(pattern(1));
+    const cpuBefore = cpuTicksOf(server.pid);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(cpuTicksOf(server.pid) - cpuBefore).toBeLessThanOrEqual(5);
+    expect(sleepsOf(server.pid)).toBeGreaterThan(0);
+  });
+
+  test('can be terminated with its worker while it sleeps', async () => {
+    const { server, address } = await serving();
+    blockingClient(address).call(pattern(1));
+    server.send('terminate');
+    for (let said: unknown; said !== 'ended';) said = await server.next();
+    expect(await server.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test('throws ERR_IPC_ADDRESS_IN_USE where another one listens, and may try again', async () => {
+    const { address, path, over } = await serving();
+    const server = createShmServer(`shm:${path}`);
+    const never = new Int32Array(new SharedArrayBuffer(4)).fill(1);
+    expect(codeOf(() => server.runSync(() => undefined, { stop: never }))).toBe('ERR_IPC_ADDRESS_IN_USE');
+    blockingClient(address).call(wish('S'));
+    await over();
+    server.runSync(() => undefined, { stop: never });
+    await server.closed;
+    expect(readdirSync(path.slice(0, -2))).toEqual([]);
+    expect(codeOf(() => server.runSync(() => undefined))).toBe('ERR_IPC_CLOSED');
+  });
+
+  test('says what it expects of its arguments and of its server', async () => {
+    const directory = makeDirectory();
+    const make = (): ReturnType<typeof createShmServer> => createShmServer(`shm:${directory}/s`);
+    // @ts-expect-error -- a mistake of the caller
+    expect(() => make().runSync('echo')).toThrow(TypeError);
+    for (const stop of [new Int32Array(1), new Uint8Array(new SharedArrayBuffer(4)), true]) {
+      expect(() => make().runSync(() => undefined, { stop: stop as Int32Array })).toThrow('`stop` to be an Int32Array');
+    }
+    const subscribed = make();
+    subscribed.requests$.subscribe();
+    expect(() => subscribed.runSync(() => undefined)).toThrow('Expected one subscriber');
+    const closed = make();
+    await closed.close();
+    expect(codeOf(() => closed.runSync(() => undefined))).toBe('ERR_IPC_CLOSED');
+    const listening = make();
+    onTestFinished(() => listening.close());
+    await listening.listen();
+    expect(() => listening.runSync(() => undefined)).toThrow('not asked to listen');
+    const other = createShmServer('shm:other', { layout: 'barretenberg' });
+    expect(codeOf(() => other.runSync(() => undefined))).toBe('ERR_IPC_UNSUPPORTED');
+  });
+});
