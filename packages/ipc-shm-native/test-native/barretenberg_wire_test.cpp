@@ -671,6 +671,14 @@ TEST("barretenberg watcher: an event loop that sleeps after every message loses 
   finish(child);
 }
 
+TEST("barretenberg spinner: whose wake-ups take as long as if the peer came first on this CPU leaves it") {
+  if (spanwire::platform::usable_cpus() < 2) return;
+  spinner spins{50'000};
+  const u32 before = spanwire::platform::current_cpu();
+  for (int i = 0; i < 4; ++i) spins.woke(100'000);
+  CHECK(spanwire::platform::current_cpu() != before);
+}
+
 // ---- a ring that must not stay full ----
 
 void expect_next(inbox& from, wire& over, u32 length, u32 number) {

@@ -48,12 +48,16 @@ class spinner {
       return;
     }
     // Again and again only after this CPU was given up: both run here.
-    if (++after_yield_ < times_before_move) return;
-    after_yield_ = 0;
-    const std::int64_t now = platform::now_ns();
-    if (now - last_move_ns_ < least_ns_between_moves) return;
-    last_move_ns_ = now;
-    (void)platform::leave_cpu();
+    if (++after_yield_ >= times_before_move) leave(after_yield_);
+  }
+
+  // Waking the peer took so long. Where it runs on this CPU it comes first: it answers, and keeps spinning.
+  void woke(std::int64_t took_ns) noexcept {
+    if (took_ns < ns_of_preemption || budget_ns_ == 0) {
+      preempted_ = 0;
+    } else if (++preempted_ >= times_before_move) {
+      leave(preempted_);
+    }
   }
 
   // It came after a sleep; all in all it took this long. Where that is not worth spinning for, ever fewer of the next
@@ -66,10 +70,20 @@ class spinner {
   [[nodiscard]] std::int64_t budget_ns() const noexcept { return budget_ns_; }
 
  private:
+  void leave(unsigned& counter) noexcept {
+    counter = 0;
+    const std::int64_t now = platform::now_ns();
+    if (now - last_move_ns_ < least_ns_between_moves) return;
+    last_move_ns_ = now;
+    (void)platform::leave_cpu();
+  }
+
   static constexpr unsigned steps_per_look = 16;
   static constexpr unsigned times_before_move = 4;
   static constexpr unsigned most_skipped = 15;
   static constexpr std::int64_t ns_before_yield = 10'000;
+  // A wake-up of another CPU takes a few microseconds at most.
+  static constexpr std::int64_t ns_of_preemption = 20'000;
   static constexpr std::int64_t least_ns_between_moves = 10'000'000;
 
   std::int64_t budget_ns_;
@@ -77,6 +91,7 @@ class spinner {
   std::int64_t last_move_ns_ = 0;
   unsigned steps_ = 0;
   unsigned after_yield_ = 0;
+  unsigned preempted_ = 0;
   unsigned penalty_ = 0;
   unsigned skip_ = 0; // waits that do not spin
   bool yielded_ = false;

@@ -28,7 +28,11 @@ bool wire::try_send(std::span<const std::byte> payload) noexcept {
   if (into == nullptr) return false;
   if (!payload.empty()) std::memcpy(into, payload.data(), payload.size());
   out_.publish();
-  if (out_.consumer_waits()) wake_sleepers(futex_word(out_.header().head));
+  if (out_.consumer_waits()) {
+    const std::int64_t begin = platform::now_ns();
+    wake_sleepers(futex_word(out_.header().head));
+    spinner_.woke(platform::now_ns() - begin);
+  }
   return true;
 }
 
