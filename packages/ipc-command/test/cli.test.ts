@@ -120,8 +120,18 @@ describe('spanwire-command', () => {
     for (const value of [{ at: new Date(5), big: 7n, list: [Uint8Array.of(1)], nothing: null }, 'text', 5, true, []]) {
       expect(parseValue(formatValue(value, 0))).toEqual(value);
     }
+    const odd = [NaN, Infinity, -Infinity, new Date(NaN)];
+    expect(parseValue(formatValue(odd, 0))).toEqual(odd);
+    expect((await run([address, 'call', 'echo', formatValue(odd, 0)])).out).toBe(
+      '[{"$number":"NaN"},{"$number":"Infinity"},{"$number":"-Infinity"},{"$date":null}]\n',
+    );
+    expect(parseValue('{"$number":"7"}')).toEqual({ $number: '7' });
     expect(formatValue(undefined, 0)).toBe('null');
     expect(() => parseValue('{"$date":"never"}')).toThrow('Expected a date');
+    expect(() => parseValue('{"$bytes":"a!b"}')).toThrow('Expected bytes in base64, got a!b');
+    for (const digits of ['', '1.5', '0x1']) {
+      expect(() => parseValue(`{"$bigint":"${digits}"}`)).toThrow('Expected the digits of an integer');
+    }
   });
 
   it('watches a stream, one line per item, until its end or its count', async () => {
