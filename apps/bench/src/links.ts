@@ -1,7 +1,7 @@
 /** What is measured: Spanwire's transports, and what one would use instead. */
 
 /** In the order of the report. */
-export const transportNames = ['shm', 'memory', 'unix', 'tcp'] as const;
+export const transportNames = ['shm', 'shm-blocking', 'memory', 'unix', 'tcp'] as const;
 export const peerNames = [
   'child-process-json',
   'child-process-advanced',
@@ -15,8 +15,14 @@ export const peerNames = [
 export const barretenbergNames = ['barretenberg-spanwire', 'barretenberg-published'] as const;
 
 export type TransportName = (typeof transportNames)[number];
+/** Those with promises and Observables. */
+export type ReactiveName = Exclude<TransportName, 'shm-blocking'>;
 export type PeerName = (typeof peerNames)[number] | (typeof barretenbergNames)[number];
 export type LinkName = TransportName | PeerName;
+
+export function isReactive(link: LinkName): link is ReactiveName {
+  return isTransport(link) && link !== 'shm-blocking';
+}
 
 export function isTransport(link: LinkName): link is TransportName {
   return (transportNames as readonly string[]).includes(link);
@@ -24,5 +30,5 @@ export function isTransport(link: LinkName): link is TransportName {
 
 /** Why a link cannot be had on this system; everything else that is missing is a failure. */
 export function missingHere(link: LinkName): string | undefined {
-  return link === 'shm' && process.platform !== 'linux' ? 'shared memory is for Linux only' : undefined;
+  return link.startsWith('shm') && process.platform !== 'linux' ? 'shared memory is for Linux only' : undefined;
 }

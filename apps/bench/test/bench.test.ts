@@ -26,6 +26,7 @@ test('every transport and every peer has a record of what was asked for', () => 
     .map(({ transport, peer }) => transport ?? peer);
   expect(names).toEqual([
     'shm',
+    'shm-blocking',
     'memory',
     'unix',
     'tcp',
@@ -67,6 +68,9 @@ test('a target comes with its figure and a verdict', () => {
   expect(unix?.met).toBe((unix?.ratioToReference ?? Number.NaN) <= 1.1);
   const shm = result.records.find(({ scenario, transport }) => scenario === 'request-64' && transport === 'shm');
   expect(shm?.target).toEqual({ ratioToFloor: { atMost: 2.6 }, ratioToBestPeer: { atLeast: 100 } });
+  const blocking = result.records.find(({ transport }) => transport === 'shm-blocking');
+  expect(blocking?.target).toEqual({ ratioToFloor: { atMost: 1.8 } });
+  expect(blocking?.met).toBe((blocking?.ratioToFloor ?? Number.NaN) <= 1.8);
   const [toFloor, toBestPeer] = [shm?.ratioToFloor ?? Number.NaN, shm?.ratioToBestPeer ?? Number.NaN];
   expect(shm?.met).toBe(toFloor <= 2.6 && toBestPeer >= 100);
 });

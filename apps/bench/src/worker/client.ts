@@ -1,6 +1,7 @@
 /** `node client.js JOB`: opens a link, and measures when the harness says so. Ends with the harness. */
 import { isTransport, missingHere } from '../links.ts';
 import type { Job } from '../workload.ts';
+import { openBlocking } from './blocking-subject.ts';
 import { clockCostNs } from './clock.ts';
 import type { Order, Report } from './control.ts';
 import { openPeer } from './peer-subject.ts';
@@ -31,6 +32,7 @@ try {
 function open(samples: Samples): Promise<Subject | Missing> {
   const missing = missingHere(job.link);
   if (missing !== undefined) return Promise.resolve({ missing });
+  if (job.link === 'shm-blocking') return openBlocking(job, samples);
   return isTransport(job.link) ? openSpanwire(job, samples) : openPeer(job, samples);
 }
 

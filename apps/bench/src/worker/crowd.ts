@@ -1,6 +1,6 @@
 /** `node crowd.js OPTIONS`: see crowd-process.ts. */
 import type { IpcClient } from '@spanwire/ipc-core';
-import type { TransportName } from '../links.ts';
+import type { ReactiveName } from '../links.ts';
 import type { CrowdOptions } from './crowd-process.ts';
 import { SLOW } from './request-codes.ts';
 import { loadTransport } from './transports.ts';
@@ -11,7 +11,7 @@ const SLOW_BYTES = 16_384;
 const SLOW_DEPTH = 64;
 
 const { job, address, clients: count } = JSON.parse(process.argv[2] ?? '') as CrowdOptions;
-const transport = await loadTransport(job.link as TransportName);
+const transport = await loadTransport(job.link as ReactiveName);
 const clients: IpcClient[] = [];
 for (let i = 0; i < count; i++) {
   const client = transport.createClient(address, ringBytesOf(job.workload), {});

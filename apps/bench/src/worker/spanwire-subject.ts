@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { IpcClient } from '@spanwire/ipc-core';
-import type { TransportName } from '../links.ts';
+import type { ReactiveName } from '../links.ts';
 import type { Job, Workload } from '../workload.ts';
 import { BATCH, batches } from './batches.ts';
 import { nowNs } from './clock.ts';
@@ -13,7 +13,7 @@ import { Meter } from './meter.ts';
 import { openLoop } from './open-loop.ts';
 import { bursts, windowed } from './pipelines.ts';
 import { residentBytes } from './resident-bytes.ts';
-import { CANCEL_ME, FILL, SYNC, TELL_ME } from './request-codes.ts';
+import { CANCEL_ME, expectEcho, FILL, SYNC, TELL_ME } from './request-codes.ts';
 import type { Samples } from './samples.ts';
 import { sequential } from './sequential.ts';
 import { attach } from './spanwire-server.ts';
@@ -23,7 +23,7 @@ import { ringBytesOf, serverOptionsOf } from './workload-options.ts';
 
 export async function openSpanwire(job: Job, samples: Samples): Promise<Subject> {
   const { workload } = job;
-  const transport = await loadTransport(job.link as TransportName);
+  const transport = await loadTransport(job.link as ReactiveName);
   const { address, server } = await startServer(job, transport);
   const connect = async (): Promise<IpcClient> => {
     const client = transport.createClient(address, ringBytesOf(workload), {});
@@ -87,10 +87,7 @@ async function check(client: IpcClient, workload: Workload): Promise<void> {
   ) {
     return;
   }
-  const answer = await client.request(new Uint8Array(workload.bytes).fill(FILL));
-  if (answer.length !== workload.bytes || answer.some((byte) => byte !== FILL)) {
-    throw new Error('Expected the server to give back what it got');
-  }
+  expectEcho(await client.request(new Uint8Array(workload.bytes).fill(FILL)), workload.bytes);
 }
 
 function measure(

@@ -8,7 +8,7 @@ import {
   type IpcServer,
   type ServerOptions,
 } from '@spanwire/ipc-core';
-import type { TransportName } from '../links.ts';
+import type { ReactiveName } from '../links.ts';
 
 export interface Transport {
   /** Whether its server lives in a process of its own. */
@@ -23,14 +23,14 @@ export interface Addressed {
   readonly address: () => string;
 }
 
-const loaders: Record<TransportName, () => Promise<Transport>> = {
+const loaders: Record<ReactiveName, () => Promise<Transport>> = {
   shm,
   memory: () => Promise.resolve(memory),
   unix: () => sockets((place) => `unix:${join(place, 'spanwire.sock')}`),
   tcp: () => sockets(() => 'tcp:127.0.0.1:0'),
 };
 
-export function loadTransport(name: TransportName): Promise<Transport> {
+export function loadTransport(name: ReactiveName): Promise<Transport> {
   return loaders[name]();
 }
 
