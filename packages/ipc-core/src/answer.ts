@@ -2,7 +2,9 @@
 import { Observable, type OperatorFunction, type Subscriber } from 'rxjs';
 import type { HandleOptions, Handler, HandlerOutput, IpcRequest, IpcResponse } from './contract.ts';
 import { Deque } from './deque.ts';
+import { IpcError } from './errors.ts';
 import { expectFunction, integerIn, oneOf, show } from './options.ts';
+import { originOf } from './request-origin.ts';
 import { isAsyncIterable, isObservable } from './stream-sender.ts';
 
 /**
@@ -10,7 +12,8 @@ import { isAsyncIterable, isObservable } from './stream-sender.ts';
  * rejection answers that request with an error and disturbs nothing else.
  *
  * Ownership: the span is the handler's until it has answered, also across an `await`. Waits: with `concurrency`, requests wait
- * (pinned, in order) for a running handler; the client's window bounds them. On unsubscribe running handlers finish and their results are dropped.
+ * (pinned, in order) for a running handler; the client's window bounds them. On unsubscribe running handlers finish and their results are dropped;
+ * what waits never starts, and is answered ERR_IPC_REFUSED.
  * A stream counts as running until its answer is made, not until it ends. Throws TypeError or RangeError at once on bad options.
  *
  * @example
@@ -29,6 +32,7 @@ export function answer(handler: Handler, options: HandleOptions = {}): OperatorF
   return (requests$) =>
     new Observable((subscriber) => {
       const run = new Run(handler, concurrency, order === 'request', subscriber);
+      subscriber.add(() => run.leave());
       return requests$.subscribe({
         next: (request) => run.take(request),
         error: (error: unknown) => subscriber.error(error),
@@ -70,6 +74,14 @@ class Run {
   finish(): void {
     this.#finished = true;
     this.#completeWhenDone();
+  }
+
+  /** Nobody takes answers any more: what waits will not start, and its client may send it again. */
+  leave(): void {
+    for (const request of this.#waiting.drain()) {
+      originOf(request)?.fail(new IpcError('ERR_IPC_REFUSED', 'The server stopped before it started this request'));
+      request.release();
+    }
   }
 
   #start(request: IpcRequest): void {

@@ -14,7 +14,7 @@ import type { OperatorFunction } from 'rxjs';
  * client alone waits. A stream is pulled as its client takes it, and counts as running until it is handed over.
  *
  * Error: a throw or rejection answers that request with an error, and disturbs nothing else. An error of the source goes on.
- * Unsubscribe: running handlers finish, and their results are dropped.
+ * Unsubscribe: running handlers finish, and their results are dropped; what waits never starts, and is answered ERR_IPC_REFUSED.
  *
  * Throws TypeError or RangeError at once on bad arguments.
  *

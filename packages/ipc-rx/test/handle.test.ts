@@ -1,6 +1,6 @@
 import { type Bytes, type IpcRequest, type IpcResponse, RemoteError } from '@spanwire/ipc-core';
 import { handle } from '@spanwire/ipc-rx';
-import { finalize, from, interval, lastValueFrom, map, take, toArray, type OperatorFunction } from 'rxjs';
+import { finalize, from, interval, lastValueFrom, map, take, tap, toArray, type OperatorFunction } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { Log } from './support/log.ts';
 import { MarbleClients } from './support/marble-request.ts';
@@ -119,6 +119,36 @@ describe.each(transports)('handle over $name', ({ open }) => {
       expect(started.entries).toHaveLength(Math.min(4, i + 3));
     }
     expect(started.entries).toEqual(['1', '2', '3', '4']);
+  });
+
+  it('never starts what waits when it is unsubscribed, and refuses it', async () => {
+    await using scene = await open();
+    const client = await scene.connect();
+    const started = new Log<string>();
+    let finish: (() => void) | undefined;
+    const arrived = new Log<string>();
+    const subscription = scene.server.requests$
+      .pipe(
+        tap((request) => arrived.add(text(request.span))),
+        handle(
+          (_clientId, request) => {
+            started.add(text(request));
+            return new Promise((resolve) => (finish = () => resolve(request)));
+          },
+          { concurrency: 1 },
+        ),
+      )
+      .subscribe(scene.server.responses);
+    const running = client.request(bytes('runs')).catch((error: unknown) => error);
+    const waiting = client.request(bytes('waits'));
+    waiting.catch(() => undefined);
+    await arrived.reaches(2);
+    subscription.unsubscribe();
+    await expect(waiting).rejects.toMatchObject({ code: 'ERR_IPC_REFUSED' });
+    finish?.();
+    await client.close();
+    await running;
+    expect(started.entries).toEqual(['runs']);
   });
 
   it('answers in the order of requests when told so', async () => {
