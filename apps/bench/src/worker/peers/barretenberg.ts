@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { Deque } from '@spanwire/ipc-core';
@@ -74,6 +75,8 @@ function peerWith(connect: Connect): Peer {
       // An answer ends with its only field.
       const isRight = (answer: Uint8Array): boolean => hash.equals(answer.subarray(-hash.length));
       const send = await connect(name);
+      // Nobody else needs the names, and the server may be killed before it removes them.
+      for (const ring of ['request', 'response']) rmSync(`/dev/shm/${name}_${ring}`, { force: true });
       const onAnswer = (answer: Uint8Array): void => client.onAnswer(isRight(answer) ? message : answer, 1);
       const client: PeerClient = {
         serverPid,
