@@ -28,9 +28,9 @@ try {
       server.kill('SIGTERM');
       const [serverCode, serverSignal] = await ended;
       const fine = clientCode === 0 && serverCode === 0;
-      console.log(`${fine ? 'ok' : 'not ok'} - a server in ${serverIn}, a client in ${clientIn}`);
+      process.stdout.write(`${fine ? 'ok' : 'not ok'} - a server in ${serverIn}, a client in ${clientIn}\n`);
       if (fine) continue;
-      console.log(`client: ${clientSignal ?? clientCode}, server: ${serverSignal ?? serverCode}`);
+      process.stdout.write(`client: ${clientSignal ?? clientCode}, server: ${serverSignal ?? serverCode}\n`);
       process.exitCode = 1;
     }
   }

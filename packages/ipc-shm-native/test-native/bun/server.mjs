@@ -7,5 +7,5 @@ server.requests$
   .pipe(map(({ clientId, requestId, span }) => ({ clientId, requestId, data: span })))
   .subscribe(server.responses);
 await server.listen();
-console.log('listening');
+process.stdout.write('listening\n');
 await server.closed;
