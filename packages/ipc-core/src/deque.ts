@@ -2,10 +2,13 @@ const LEAST_CAPACITY = 16;
 /** An empty queue that once held more than this gives its memory back. */
 const KEPT_CAPACITY = 4096;
 
-/** A first-in, first-out queue in a ring: neither end moves what is between. Capacities are powers of two. */
+/**
+ * A first-in, first-out queue in a ring: neither end moves what is between. Capacities are powers of two, and 0 at first: many queues are made
+ * that nothing ever waits in.
+ */
 export class Deque<T> {
-  #items: Array<T | undefined> = empty(LEAST_CAPACITY);
-  #mask: number = LEAST_CAPACITY - 1;
+  #items: Array<T | undefined> = [];
+  #mask = -1;
   #head = 0;
   #length = 0;
 
@@ -73,21 +76,19 @@ export class Deque<T> {
   }
 
   #grow(): void {
-    const grown = empty<T>(this.#items.length * 2);
-    for (let i = 0; i < this.#length; i++) grown[i] = this.#items[this.#index(i)];
+    const grown: Array<T | undefined> = [];
+    for (let i = 0; i < this.#length; i++) grown.push(this.#items[this.#index(i)]);
+    const capacity = Math.max(LEAST_CAPACITY, this.#length * 2);
+    while (grown.length < capacity) grown.push(undefined);
     this.#items = grown;
     this.#mask = grown.length - 1;
     this.#head = 0;
   }
 
   #startOver(): void {
-    this.#items = empty(LEAST_CAPACITY);
-    this.#mask = LEAST_CAPACITY - 1;
+    this.#items = [];
+    this.#mask = -1;
     this.#head = 0;
     this.#length = 0;
   }
-}
-
-function empty<T>(capacity: number): Array<T | undefined> {
-  return Array.from<undefined>({ length: capacity });
 }
