@@ -111,6 +111,12 @@ export class Connection {
 
   // ---- out ----
 
+  /** Gives a call its id, for somebody who sends it by himself. What comes back finds it. */
+  reserve(call: Call): void {
+    call.connection = this;
+    this.#register(call);
+  }
+
   /** Sends a call without options at once, or returns false: then it has to wait. */
   trySend(call: Call): boolean {
     if (!this.lane.idle) return false;

@@ -74,6 +74,10 @@ export class CopyingChannel extends ShmChannel {
     return this.#read(DATA_LANE, offset, length);
   }
 
+  protected override copyOf(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    return this.view(offset, length);
+  }
+
   protected override forget(): void {
     this.#gone = true;
   }

@@ -68,7 +68,7 @@ export interface PumpOptions {
 export class Pump {
   readonly hub: Hub;
   readonly timers: PumpTimers = new PumpTimers();
-  readonly #batch: Int32Array;
+  readonly batch: Int32Array;
   readonly #state: Int32Array;
   readonly #slots: Array<SlotOwner | undefined> = [];
   /** Owners that the running batch concerns, or that have something to publish: the first `#concernedCount`. The array never shrinks. */
@@ -99,7 +99,7 @@ export class Pump {
       workLimitMicros: 1000,
       onBatch: options.wakesBy === 'nothing' ? undefined : (count) => this.#onBatch(count),
     });
-    this.#batch = this.hub.batch;
+    this.batch = this.hub.batch;
     this.#state = this.hub.state;
     this.#state[STATE_PATIENCE] = PATIENCE;
   }
@@ -141,6 +141,11 @@ export class Pump {
 
   /** Blocks until something comes, and handles it: `timeoutMs` at most, and a tenth of a second. After {@link block}. */
   wait(timeoutMs: number): void {
+    this.handleWaited(this.waitForBatch(timeoutMs));
+  }
+
+  /** The first half of {@link wait}: how many entries of {@link batch} came. They are for {@link handleWaited}, or the only one is the caller's. */
+  waitForBatch(timeoutMs: number): number {
     const { timers } = this;
     if (timers.changed || --this.#waitsToLook <= 0) {
       this.#waitsToLook = WAITS_PER_LOOK;
@@ -148,8 +153,13 @@ export class Pump {
       this.#sliceMs = Math.ceil(timers.untilDue(SLICE_MS));
     }
     if (timers.hasWork) timers.runSoon();
+    if (this.#closed) return 0;
+    return this.hub.wait(timers.hasWork ? 0 : Math.min(timeoutMs, this.#sliceMs));
+  }
+
+  handleWaited(count: number): void {
+    const { timers } = this;
     if (this.#closed) return;
-    const count = this.hub.wait(timers.hasWork ? 0 : Math.min(timeoutMs, this.#sliceMs));
     if (count > 0) {
       this.handle(count);
       this.#state[STATE_EXPECTING] = this.#expected;
@@ -172,7 +182,7 @@ export class Pump {
 
   /** Leaves a large batch open: the answers to it, which microtasks make, leave with it in portions. */
   #handle(count: number): void {
-    const batch = this.#batch;
+    const { batch } = this;
     this.handling = true;
     this.crowded = count > LARGE_BATCH;
     let last: SlotOwner | undefined;

@@ -15,6 +15,7 @@ import {
   KIND_END,
   KIND_ERROR,
   KIND_GOAWAY,
+  KIND_REQUEST,
   KIND_RESPONSE,
   MAX_CONTROL_BYTES,
   MAX_WIRE_ID,
@@ -22,6 +23,7 @@ import {
   packLength,
   PeerGoneError,
   ProtocolError,
+  type Bytes,
   type Channel,
   type DisconnectReason,
   type Frame,
@@ -140,6 +142,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   /** Gives everything before `position` back, and wakes the peer if it waits for room. */
   protected abstract storeTail(position: number): void;
   abstract view(offset: number, length: number): Uint8Array<ArrayBuffer>;
+  protected abstract copyOf(offset: number, length: number): Uint8Array<ArrayBuffer>;
   /** The memory is gone in a moment. */
   protected abstract forget(): void;
 
@@ -299,6 +302,31 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   /** Tells the client that it is taken in: what is sent to it from now on arrives. */
   welcome(): void {
     this.#sendControl(KIND_CREDIT, 0, new Uint8Array(4));
+  }
+
+  // ---- the short way of a client that blocks ----
+
+  /** Sends a whole request past the books, for somebody who waits for its answer. False: only the usual way is open. */
+  sendAlone(id: number, payload: Uint8Array): boolean {
+    if (this.#state !== 'open' || this.unpublished > 0) return false;
+    if (!this.writeData(payload.length, packKindAndId(KIND_REQUEST, id), payload)) return false;
+    this.publishData();
+    return true;
+  }
+
+  /** A copy of the whole answer to `id` when it is that which came, alone; its bytes are given back. Undefined: it has to go the usual way. */
+  takeAlone(id: number, what: number, offset: number, word0: number, word1: number): Bytes | undefined {
+    const isAnswer = what === this.slot && word0 >>> 30 === 0 && word1 >>> 0 === packKindAndId(KIND_RESPONSE, id);
+    const start = this.#taken;
+    // Nothing is held, waits to be delivered, or was overtaken.
+    const isPlain = start === this.#released && this.#frames.length === 0 && this.#overtaking.length === 0;
+    if (!isAnswer || !isPlain || this.#state !== 'open') return undefined;
+    const answer = this.copyOf(offset, word0);
+    const end = (start + recordBytes(word0)) | 0;
+    this.#taken = end;
+    this.#released = end;
+    this.storeTail(end);
+    return answer;
   }
 
   poll(): void {

@@ -21,14 +21,23 @@ import {
 import type { Rendezvous } from './address.ts';
 import { shmSettings, type ShmSyncClientOptions } from './options.ts';
 import type { Pump } from './pump.ts';
+import type { ShmChannel } from './shm-channel.ts';
 import { connectSync } from './sync-connect.ts';
 import type { ShmSyncClient, SyncCallOptions } from './sync.ts';
+
+const NO_BYTES: Bytes = new Uint8Array(0);
 
 export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
   readonly settings: ClientSettings;
   readonly budget: ReassemblyBudget;
   readonly #pump: Pump;
+  readonly #channel: ShmChannel;
   readonly #connection: Connection;
+  /** What the next call goes the short way with. */
+  #alone: Call | undefined;
+  /** What came of the call that is under way. */
+  #answer: Bytes | undefined;
+  #failure: { readonly error: unknown } | undefined;
   /** Why calls are refused. */
   #over: IpcError | undefined;
 
@@ -46,6 +55,9 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
     });
     this.#pump = pump;
+    // While a call waits, which is whenever anything does.
+    pump.expect(1);
+    this.#channel = channel;
     this.#connection = new Connection(this, channel);
     this.#connection.start();
   }
@@ -58,21 +70,24 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
     if (data.length > connection.maxMessageBytes) {
       throw new MessageTooLargeError(data.length, connection.maxMessageBytes, SMALLER);
     }
-    const outcome: Outcome = { answer: undefined, failure: undefined };
-    const call = new Call(
-      this,
-      data,
-      (answer) => {
-        outcome.answer = answer;
-      },
-      (error) => {
-        outcome.failure = { error };
-      },
-    );
+    const deadlineMs = timeoutMs === undefined ? Infinity : performance.now() + timeoutMs;
+    const alone = (this.#alone ??= this.#prepare());
+    const pump = this.#pump;
+    if (data.length <= connection.lane.pieceBytes && connection.lane.idle && this.#channel.sendAlone(alone.id, data)) {
+      const count = pump.waitForBatch(timeoutMs ?? Infinity);
+      if (count === 1) {
+        const { batch } = pump;
+        const answer = this.#channel.takeAlone(alone.id, batch[0] ?? 0, batch[1] ?? 0, batch[2] ?? 0, batch[3] ?? 0);
+        if (answer !== undefined) return answer;
+      }
+      // Something else came: from here on it is a call like any other.
+      this.#alone = undefined;
+      pump.handleWaited(count);
+      return this.#finish(alone, deadlineMs, timeoutMs);
+    }
+    const call = this.#newCall(data);
     if (!connection.trySend(call)) connection.push(call);
-    this.#wait(call, timeoutMs);
-    if (outcome.failure !== undefined) throw outcome.failure.error;
-    return outcome.answer as Bytes;
+    return this.#finish(call, deadlineMs, timeoutMs);
   }
 
   close(): void {
@@ -88,22 +103,45 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
     this.close();
   }
 
-  #wait(call: Call, timeoutMs: number | undefined): void {
+  /** The call that is sent next, if it can go the short way: it has its id already, for what may come instead of its answer. */
+  #prepare(): Call {
+    const call = this.#newCall(NO_BYTES);
+    this.#connection.reserve(call);
+    return call;
+  }
+
+  #newCall(data: Uint8Array): Call {
+    return new Call(
+      this,
+      data,
+      (answer) => {
+        this.#answer = answer;
+      },
+      (error) => {
+        this.#failure = { error };
+      },
+    );
+  }
+
+  #finish(call: Call, deadlineMs: number, timeoutMs: number | undefined): Bytes {
     const pump = this.#pump;
-    if (timeoutMs === undefined) {
-      while (!call.settled) pump.wait(Infinity);
-      return;
-    }
-    const deadlineMs = performance.now() + timeoutMs;
-    let remainingMs = timeoutMs;
     while (!call.settled) {
-      pump.wait(Math.ceil(remainingMs));
-      if (call.settled) return;
-      remainingMs = deadlineMs - performance.now();
-      if (remainingMs <= 0) {
-        call.giveUp(new TimeoutError(`Expected an answer within ${timeoutMs} ms, got none`, timeoutMs));
-      }
+      const remainingMs = timeoutMs === undefined ? Infinity : deadlineMs - performance.now();
+      if (remainingMs > 0) pump.wait(Math.ceil(remainingMs));
+      else this.#giveUp(call, timeoutMs ?? 0);
     }
+    const answer = this.#answer;
+    const failure = this.#failure;
+    this.#answer = undefined;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure.error;
+    return answer ?? NO_BYTES;
+  }
+
+  #giveUp(call: Call, timeoutMs: number): void {
+    // What is there already still counts.
+    this.#pump.wait(0);
+    call.giveUp(new TimeoutError(`Expected an answer within ${timeoutMs} ms, got none`, timeoutMs));
   }
 
   // ---- for Call and Connection ----
@@ -126,11 +164,6 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
     this.#over ??= failure;
     for (const call of unsent) call.fail(failure);
   }
-}
-
-interface Outcome {
-  answer: Bytes | undefined;
-  failure: { readonly error: unknown } | undefined;
 }
 
 function refused(): IpcError {
