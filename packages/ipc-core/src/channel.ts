@@ -55,6 +55,11 @@ export interface Channel {
   readonly midFrame: boolean;
   /** Bytes that have come, where the channel counts them: how a slow frame is told from a stalled one. May wrap. */
   readonly receivedBytes?: number | undefined;
+  /**
+   * Set by the server where the transport declares it: answers a whole request that came alone straight away, without books, by a handler that
+   * returns at once. False, and nothing has happened: it goes the usual way. The request's bytes are given back after it.
+   */
+  serveAlone?: ServeAlone | undefined;
   /** Takes what is there without the event loop, where the transport can. */
   poll?(): void;
   /** Flushes what was accepted, then closes. With a reason other than 'closed' and 'shutdown' it does not flush. */
@@ -62,6 +67,12 @@ export interface Channel {
   ref(): void;
   unref(): void;
 }
+
+export type ServeAlone = (
+  id: number,
+  request: Uint8Array<ArrayBuffer>,
+  handler: (clientId: number, request: Uint8Array<ArrayBuffer>) => Uint8Array | undefined,
+) => boolean;
 
 /** Accepts channels on one address. */
 export interface Listener {

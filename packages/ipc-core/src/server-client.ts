@@ -3,7 +3,7 @@ import type { Observable, Subscriber } from 'rxjs';
 import { Assembler, type Assembly } from './assembler.ts';
 import { copyOf } from './bytes.ts';
 import type { Channel, Frame } from './channel.ts';
-import type { DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
+import type { Bytes, DisconnectReason, IpcMessage, IpcRequest, IpcResponse, ShutdownOptions } from './contract.ts';
 import { DataLane, limitOfPeer, type LaneEntry } from './data-lane.ts';
 import { EarlyCancels } from './early-cancels.ts';
 import { decodeFailure, encodeFailure, encodeOwnError } from './error-frame.ts';
@@ -113,6 +113,8 @@ export class ServerClient {
   /** Answers that wait in the lane, so that a cancel can still take them out. */
   readonly #queuedAnswers = new Map<number, AnswerEntry>();
   readonly #earlyCancels = new EarlyCancels();
+  /** The wire id of the request that a handler is answering on the short way. */
+  #alone: number | undefined;
   #goaway = false;
   #gone: { readonly reason: DisconnectReason; readonly error: Error | undefined } | undefined;
   #left: AbortController | undefined;
@@ -155,6 +157,9 @@ export class ServerClient {
     this.channel.onRoom = () => this.#onRoom();
     this.channel.onClosed = (reason, error) => this.#onClosed(reason, error);
     this.channel.onFrames = (frames) => this.#onFrames(frames);
+    if ('serveAlone' in this.channel) {
+      this.channel.serveAlone = (id, request, handler) => this.#serveAlone(id, request, handler);
+    }
   }
 
   get gone(): boolean {
@@ -848,6 +853,62 @@ export class ServerClient {
     request.abort(error);
   }
 
+  // ---- the short way, for requests that come alone and are answered at once ----
+
+  #serveAlone(
+    id: number,
+    request: Bytes,
+    handler: (clientId: number, request: Bytes) => Uint8Array | undefined,
+  ): boolean {
+    const { server, lane } = this;
+    if (this.#open > 0 || this.#pumping || !this.#inbox.empty || !lane.idle || this.#gone !== undefined) return false;
+    if (this.#assembler.active || this.#earlyCancels.size > 0 || request.length > this.#takenBytes) return false;
+    if (server.draining || server.consumer === undefined || server.current !== undefined || WATCH_SPANS) return false;
+    server.counters.requests++;
+    server.counters.bytesIn += request.length;
+    this.#open++;
+    this.#alone = id;
+    let data: Uint8Array | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      data = handler(this.clientId, request);
+    } catch (error) {
+      failure = { error };
+    }
+    if (this.#alone === undefined) {
+      // The handler closed the server.
+      server.counters.droppedAnswers++;
+    } else if (failure === undefined) {
+      this.#answerAlone(id, data);
+    } else if (isShutdownRequest(failure.error)) {
+      this.#answerAlone(id, failure.error.response);
+      server.requestShutdown();
+    } else {
+      server.counters.responses++;
+      this.#sendTerminal(KIND_ERROR, id, encodeFailure(failure.error, lane.pieceBytes));
+    }
+    this.#alone = undefined;
+    this.#open--;
+    this.#afterProgress();
+    return true;
+  }
+
+  #answerAlone(id: number, data: Uint8Array | undefined): void {
+    const { counters } = this.server;
+    if (data === undefined) {
+      this.#sendTerminal(KIND_END, id, NO_BYTES);
+      return;
+    }
+    counters.responses++;
+    if (data.length > this.maxMessageBytes) {
+      this.#sendOwnError(id, new MessageTooLargeError(data.length, this.maxMessageBytes, SMALLER));
+      return;
+    }
+    counters.bytesOut += data.length;
+    if (this.lane.trySend(KIND_RESPONSE, id, data)) return;
+    this.#queueAnswer(new AnswerEntry(this, KIND_RESPONSE, id, copyOf(data), undefined));
+  }
+
   // ---- books ----
 
   /** The terminal frame is decided: the wire id is free for the client once it has that frame. */
@@ -921,6 +982,9 @@ export class ServerClient {
       return;
     }
     for (const request of this.#byWire.values()) this.#endRequest(request, error);
+    if (this.#alone === undefined) return;
+    this.#sendOwnError(this.#alone, error);
+    this.#alone = undefined;
   }
 
   /** Closes the connection; what was accepted for sending is flushed for orderly reasons. */
@@ -977,6 +1041,7 @@ export class ServerClient {
   #onClosed(reason: DisconnectReason, error: Error | undefined): void {
     if (this.#gone !== undefined) return;
     this.#gone = { reason, error };
+    this.#alone = undefined;
     this.#flushed?.();
     this.#assembler.close();
     this.#queuedAnswers.clear();

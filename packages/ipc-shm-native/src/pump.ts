@@ -1,4 +1,5 @@
 /** One hub and what lives in its slots: gives each batch to those it concerns, and looks again before the hub spins. */
+import type { Bytes } from '@spanwire/ipc-core';
 import {
   addon,
   STATE_AWAKE,
@@ -38,6 +39,9 @@ const WAITS_PER_LOOK = 64;
 
 const RESOLVED: Promise<void> = Promise.resolve();
 
+/** What answers on the short way: nothing else of the request is made. */
+export type ShortHandler = (clientId: number, request: Bytes) => Uint8Array | undefined;
+
 /** What lives in a slot: a handshake at first, then a channel. */
 export interface SlotOwner {
   /** A frame; nothing of it may be kept but what `ShmFrame` keeps. */
@@ -49,6 +53,8 @@ export interface SlotOwner {
   closed(): void;
   violated(message: string): void;
   room(lane: number): void;
+  /** Answers a request that came alone, if it can go the short way; false: it goes the usual one. */
+  serve?(handler: ShortHandler, offset: number, word0: number, word1: number): boolean;
 }
 
 /** Who listens on the hub. */
@@ -169,6 +175,21 @@ export class Pump {
       this.#waitsToLook = 0;
     }
     if (timers.hasWork) timers.runSoon();
+  }
+
+  /** Instead of {@link handleWaited}: answers the only entry that came. False: it is something else, and nothing has happened. */
+  serveWaited(handler: ShortHandler): boolean {
+    const { batch } = this;
+    // Frames in the control lane and events have higher bits, and no slot.
+    const owner = this.#slots[batch[0] ?? 0];
+    if (owner?.serve === undefined) return false;
+    this.handling = true;
+    const served = owner.serve(handler, batch[1] ?? 0, batch[2] ?? 0, batch[3] ?? 0);
+    // What the handler sent or released elsewhere.
+    if (this.#concernedCount > 0) this.#endBatch();
+    this.handling = false;
+    if (served) this.#state[STATE_EXPECTING] = this.#expected;
+    return served;
   }
 
   get closed(): boolean {

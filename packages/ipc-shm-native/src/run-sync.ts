@@ -1,7 +1,10 @@
 /** Serves from a thread that blocks: the same server as on the event loop, with its pump driven by a loop of its own. */
 import { expectFunction, IpcError, show, type IpcRequest, type IpcServer } from '@spanwire/ipc-core';
+import type { ShortHandler } from './pump.ts';
 import type { ShmListener } from './shm-listener.ts';
 import type { RunSyncOptions, SyncHandler } from './sync.ts';
+
+const INFO_PARAMETER = 2;
 
 /** Blocks until the server has shut down. Whatever ends it, the address is free and every connection closed. */
 export function runSync(
@@ -23,10 +26,17 @@ export function runSync(
   // The listener listens already: this tells the server so.
   void server.listen();
   const { pump } = listener;
+  // A handler that declares `info` gets it, by the usual way.
+  const short: ShortHandler | undefined =
+    handler.length > INFO_PARAMETER
+      ? undefined
+      : (clientId, request) => expectOutput((handler as ShortHandler)(clientId, request));
   try {
     while (!listener.over) {
       if (stop !== undefined && Atomics.load(stop, 0) !== 0) server.requestShutdown();
-      pump.wait(Infinity);
+      const count = pump.waitForBatch(Infinity);
+      if (count === 1 && short !== undefined && pump.serveWaited(short)) continue;
+      pump.handleWaited(count);
     }
   } finally {
     void listener.close();

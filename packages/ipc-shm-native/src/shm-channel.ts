@@ -30,10 +30,11 @@ import {
   type Lane,
   type PeerHello,
   type PeerInfo,
+  type ServeAlone,
   type Timer,
 } from '@spanwire/ipc-core';
 import { CONTROL_PREFIX_BYTES, RECORD_HEADER_BYTES, RECORD_LENGTH_MASK, recordBytes } from './layout.ts';
-import type { Pump, SlotOwner } from './pump.ts';
+import type { Pump, ShortHandler, SlotOwner } from './pump.ts';
 import { ControlFrame, ShmFrame } from './shm-frame.ts';
 
 export const DATA_LANE = 0;
@@ -76,6 +77,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   /** A record is published whole. */
   readonly midFrame = false;
   onRoom: (() => void) | undefined;
+  serveAlone: ServeAlone | undefined = undefined;
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
   protected readonly pump: Pump;
   protected readonly slot: number;
@@ -304,7 +306,19 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     this.#sendControl(KIND_CREDIT, 0, new Uint8Array(4));
   }
 
-  // ---- the short way of a client that blocks ----
+  // ---- the short way of threads that block ----
+
+  serve(handler: ShortHandler, offset: number, word0: number, word1: number): boolean {
+    const start = this.#taken;
+    const isPlain = start === this.#released && this.#frames.length === 0 && this.#overtaking.length === 0;
+    if (!isPlain || word0 >>> 30 !== 0 || word1 >>> 28 !== KIND_REQUEST || this.#state !== 'open') return false;
+    if (this.serveAlone?.(word1 & MAX_WIRE_ID, this.view(offset, word0), handler) !== true) return false;
+    const end = (start + recordBytes(word0)) | 0;
+    this.#taken = end;
+    this.#released = end;
+    this.storeTail(end);
+    return true;
+  }
 
   /** Sends a whole request past the books, for somebody who waits for its answer. False: only the usual way is open. */
   sendAlone(id: number, payload: Uint8Array): boolean {

@@ -20,7 +20,7 @@ const deeds = (await run(hostile, ['deeds'])).stdout
   .filter((deed) => deed !== 'id-in-use' && deed !== 'control-lane-that-is-never-read');
 
 test.each(deeds)('a server that blocks drops a client for its %s, and serves the others', async (deed) => {
-  const { address, path, next } = await serving({ requestRingBytes: ring, responseRingBytes: ring, echoes: true });
+  const { address, path, next } = await serving({ requestRingBytes: ring, responseRingBytes: ring, handler: 'echo' });
   const steady = blockingClient(address);
   steady.call(pattern(9));
   await next('came');
@@ -34,7 +34,11 @@ test(
   { timeout: 120_000 + MUTATIONS },
   async () => {
     const seed = seedOf('hostile clients of a blocking server');
-    const { server, address, path } = await serving({ requestRingBytes: ring, responseRingBytes: ring, echoes: true });
+    const { server, address, path } = await serving({
+      requestRingBytes: ring,
+      responseRingBytes: ring,
+      handler: 'echo',
+    });
     expectSanitized(server);
     const steady = await loopClient(address);
     const blocked = blockingClient(address);

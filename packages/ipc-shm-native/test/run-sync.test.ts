@@ -36,6 +36,15 @@ describe('a server that blocks', () => {
     await expect(client.request(wish('F'))).rejects.toMatchObject({ code: 'ERR_IPC_REMOTE' });
   });
 
+  test('gives a handler that declares it the whole request, with its metadata', async () => {
+    const { address } = await serving({ handler: 'trace' });
+    const client = await loopClient(address);
+    expect(Buffer.from(await client.request(pattern(3))).toString()).toBe('none');
+    const metadata = new Map([['trace', 'on']]);
+    expect(Buffer.from(await client.request(pattern(3), { metadata })).toString()).toBe('on');
+    expect(Buffer.from(blockingClient(address).call(pattern(3))).toString()).toBe('none');
+  });
+
   test('pushes to clients on the event loop', async () => {
     const { address } = await serving();
     const client = await loopClient(address);

@@ -31,12 +31,12 @@ export interface Serving {
 }
 
 export async function serving(
-  options: ShmServerOptions & { onLoop?: boolean; echoes?: boolean } = {},
+  options: ShmServerOptions & { onLoop?: boolean; handler?: 'echo' | 'trace' } = {},
 ): Promise<Serving> {
   const path = `${makeDirectory()}/s`;
   const address = `shm:${path}`;
-  const { onLoop = false, echoes = false, ...own } = options;
-  const server = start('sync-server.mjs', { address, server: own, onLoop, echoes });
+  const { onLoop = false, handler, ...own } = options;
+  const server = start('sync-server.mjs', { address, server: own, onLoop, handler });
   await eventually(() => existsSync(path), true);
   const next = async (field: string): Promise<Record<string, unknown>> => {
     for (;;) {
