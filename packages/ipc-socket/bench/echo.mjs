@@ -139,10 +139,11 @@ for (const [name, times] of Object.entries(results)) {
   say(`${name.padEnd(24)} ${middle} us, best round ${best} us`);
 }
 say(`round trip / bare round trip: ${(1 / ratio('round trip', 'bare round trip')).toFixed(2)} (target: at most 1.1)`);
-for (const how of ['promises', 'observables']) {
-  const rate = ratio(`pipelined, ${how}`, 'bare batched');
-  say(`rate of pipelined, ${how} / bare batched: ${rate.toFixed(2)} (target: at least 0.4)`);
-}
+say(
+  `rate of pipelined, promises / bare batched: ${ratio('pipelined, promises', 'bare batched').toFixed(2)} (target: at least 0.4)`,
+);
+// Each is a stream: two frames come back for one.
+say(`rate of pipelined, observables / bare batched: ${ratio('pipelined, observables', 'bare batched').toFixed(2)}`);
 
 await client.close();
 bare.close();
