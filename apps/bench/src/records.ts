@@ -10,7 +10,9 @@ type Measured = Extract<CaseResult, { outcome: 'measured' }>;
 
 export function recordsOf({ scenario, floors, cases }: ScenarioResult): BenchRecord[] {
   const measured = cases.filter((one) => one.outcome === 'measured');
-  const bestPeer = bestOf(measured.filter(({ case: { link } }) => !isTransport(link)));
+  const bestPeer = bestOf(
+    measured.filter(({ case: { link, onlyReference } }) => !isTransport(link) && onlyReference !== true),
+  );
   return measured.map((one) => {
     const { case: subject, rounds } = one;
     const ours = isTransport(subject.link);

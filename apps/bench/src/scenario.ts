@@ -32,6 +32,8 @@ export interface Case {
   /** A row of the same scenario that this one is compared with, by `link` and `variant`. */
   readonly reference?: { readonly link: LinkName; readonly variant: string };
   readonly target?: Target;
+  /** A peer that is no rival: it does something else, and only serves as a reference. */
+  readonly onlyReference?: boolean;
   /** Left out when time is short. */
   readonly fullOnly?: boolean;
 }

@@ -135,7 +135,7 @@ test('--list names every scenario and what a quick run takes of it', () => {
   const { status, stdout } = bench(['--list']);
   expect(status).toBe(0);
   expect(stdout).toMatch(/^request-64$/m);
-  expect(stdout).toMatch(/^ {2}quick: unix promise, unix observable, net-batched$/m);
+  expect(stdout).toMatch(/^ {2}full: {2}shm, memory, unix, .*\n {2}quick: shm$/m);
 });
 
 test.each([
