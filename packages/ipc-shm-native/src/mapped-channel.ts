@@ -92,7 +92,7 @@ export class MappedChannel extends ShmChannel {
     const length = payload.length;
     const head = this.#dataHead;
     const next = (head + recordBytes(length)) | 0;
-    if (((next - this.#dataTail) >>> 0) > this.#dataCapacity && !this.#findRoom(next)) return false;
+    if ((next - this.#dataTail) >>> 0 > this.#dataCapacity && !this.#findRoom(next)) return false;
     const at = head & this.#dataMask;
     const words = this.#dataWords;
     words[at >> 2] = word0;
@@ -112,14 +112,14 @@ export class MappedChannel extends ShmChannel {
       return false;
     }
     this.#dataTail = tail;
-    return ((next - tail) >>> 0) <= this.#dataCapacity;
+    return (next - tail) >>> 0 <= this.#dataCapacity;
   }
 
   claim(kind: number, id: number, payloadBytes: number, flags = 0): Claim | undefined {
     if (!this.mayClaim(kind, payloadBytes)) return undefined;
     const head = this.#dataHead;
     const end = (head + recordBytes(payloadBytes)) | 0;
-    if (((end - this.#dataTail) >>> 0) > this.#dataCapacity && !this.#findRoom(end)) {
+    if ((end - this.#dataTail) >>> 0 > this.#dataCapacity && !this.#findRoom(end)) {
       return this.refuseClaim(payloadBytes);
     }
     const span = new Uint8Array(this.#buffer, this.#dataOut + (head & this.#dataMask) + 8, payloadBytes);
