@@ -1,9 +1,11 @@
-// What a user does: installs the packed packages into an empty folder, compiles against them, imports each export.
-// Works without a network: what the packages need is packed from node_modules.
+// What a user does: installs the packed packages into an empty folder, compiles against them, imports each export, and
+// calls over shared memory with the addon that the installation built. Works without a network: what the packages need is
+// packed from node_modules.
 import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pack, withTemporaryFolder } from './pack.mjs';
 import { capture } from './run.mjs';
+import { reasonToSkip } from './verify-steps.mjs';
 import { environment, readJson, root, workspaces } from './workspace.mjs';
 
 /** @typedef {import('./workspace.mjs').Manifest} Manifest */
@@ -46,6 +48,21 @@ function closure(start) {
   return folders;
 }
 
+/** A server and a client in one process, with an address of their own. */
+const roundTrip = `
+  import { createShmClient, createShmServer, isShmAvailable } from '@spanwire/ipc-shm-native';
+  if (!isShmAvailable()) throw new Error('Expected an addon that the installation built, got none');
+  const address = 'shm:' + process.cwd() + '/consumer.sock';
+  const server = createShmServer(address);
+  server.respond((_clientId, request) => request);
+  await server.listen();
+  const client = createShmClient(address);
+  await client.connect();
+  console.log(Buffer.from(await client.request(Buffer.from('there and back'), { timeoutMs: 30_000 })).toString());
+  await client.close();
+  await server.close();
+`;
+
 withTemporaryFolder((temporary) => {
   const packages = workspaces().filter(({ manifest }) => manifest.private !== true);
   const tarballs = join(temporary, 'tarballs');
@@ -77,6 +94,12 @@ withTemporaryFolder((temporary) => {
       cwd: consumer,
     });
   load(entries.filter((entry) => !entry.endsWith('/testing')));
+  const builds = { name: 'the addon', needs: ['platform:linux', 'c++', 'make', 'python3'], command: 'true' };
+  const reason = reasonToSkip(builds, { short: false });
+  if (reason === undefined) {
+    const said = capture('node', ['--input-type=module', '--eval', roundTrip], { cwd: consumer });
+    if (said !== 'there and back\n') throw new Error(`Expected the request as its answer, got ${said}`);
+  }
   symlinkSync(join(root, 'node_modules', 'vitest'), join(consumer, 'node_modules', 'vitest'));
   load(entries);
 
@@ -95,5 +118,6 @@ withTemporaryFolder((temporary) => {
   };
   writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }));
   capture('tsc', ['-p', consumer]);
-  console.log(`           ${entries.length} entries of ${packages.length} packages`);
+  const addon = reason === undefined ? 'the addon was built, and called' : `no addon (${reason})`;
+  console.log(`           ${entries.length} entries of ${packages.length} packages; ${addon}`);
 });
