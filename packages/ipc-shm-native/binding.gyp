@@ -1,4 +1,6 @@
 {
+  # "unsupported" builds on Linux what the other systems get, for a test.
+  "variables": {"spanwire_platform%": "<(OS)"},
   "targets": [
     {
       "target_name": "spanwire",
@@ -7,12 +9,6 @@
         "native/binding/host.cpp",
         "native/binding/loop_waker.cpp",
         "native/binding/thread_waker.cpp",
-        "native/platform/cpu_linux.cpp",
-        "native/platform/doorbell_linux.cpp",
-        "native/platform/memory_linux.cpp",
-        "native/platform/poller_linux.cpp",
-        "native/platform/rendezvous_linux.cpp",
-        "native/platform/unsupported.cpp",
         "native/pump/hub.cpp",
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
@@ -31,12 +27,18 @@
       "msvs_settings": {"VCCLCompilerTool": {"AdditionalOptions": ["/std:c++20"]}},
       "conditions": [
         [
-          "OS=='linux'",
+          "spanwire_platform=='linux'",
           {
             # Nothing newer than the oldest C library is needed to load it.
             "ldflags": ["-static-libstdc++", "-static-libgcc"],
-            # A layout of named objects and futexes.
+            # The layout of named objects and futexes is for Linux alone.
+            "defines": ["SPANWIRE_BARRETENBERG"],
             "sources": [
+              "native/platform/cpu_linux.cpp",
+              "native/platform/doorbell_linux.cpp",
+              "native/platform/memory_linux.cpp",
+              "native/platform/poller_linux.cpp",
+              "native/platform/rendezvous_linux.cpp",
               "native/barretenberg/binding/host.cpp",
               "native/barretenberg/futex_linux.cpp",
               "native/barretenberg/inbox.cpp",
@@ -46,6 +48,7 @@
               "native/barretenberg/wire.cpp",
             ],
           },
+          {"sources": ["native/platform/unsupported.cpp"]},
         ],
       ],
     }

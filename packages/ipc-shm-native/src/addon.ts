@@ -110,6 +110,11 @@ export interface NativeFailure extends Error {
   readonly errno: number;
 }
 
+/** Whether `error` comes from the addon. */
+export function isNativeFailure(error: unknown): error is NativeFailure {
+  return error instanceof Error && 'kind' in error && 'errno' in error;
+}
+
 export interface Addon {
   createHub(options: HubOptions): Hub;
   /** What to `connect` to in order to wait for the lock of an address: that connection ends when the lock is free. */

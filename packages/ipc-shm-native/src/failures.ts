@@ -1,7 +1,7 @@
 /** What the addon throws, as errors of Spanwire. */
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { IpcError, PeerGoneError, ProtocolError, SystemError } from '@spanwire/ipc-core';
-import { isNativeFailure } from './pump.ts';
+import { isNativeFailure } from './addon.ts';
 
 /** The name of an errno, such as ENOENT. */
 export function errnoName(errno: number): string {

@@ -1,14 +1,7 @@
 /** One hub and what lives in its slots: gives each batch to those it concerns, and looks again before the hub spins. */
 import type { Bytes } from '@spanwire/ipc-core';
-import {
-  addon,
-  STATE_AWAKE,
-  STATE_EXPECTING,
-  STATE_PATIENCE,
-  type Hub,
-  type HubOptions,
-  type NativeFailure,
-} from './addon.ts';
+import { addon, STATE_AWAKE, STATE_EXPECTING, STATE_PATIENCE, type Hub, type HubOptions } from './addon.ts';
+import { translating } from './failures.ts';
 import {
   CONTROL_LANE,
   EVENT_ACCEPTED,
@@ -100,11 +93,14 @@ export class Pump {
   };
 
   constructor(options: PumpOptions) {
-    this.hub = addon().createHub({
-      ...options,
-      workLimitMicros: 1000,
-      onBatch: options.wakesBy === 'nothing' ? undefined : (count) => this.#onBatch(count),
-    });
+    const native = addon();
+    this.hub = translating('using shared memory', () =>
+      native.createHub({
+        ...options,
+        workLimitMicros: 1000,
+        onBatch: options.wakesBy === 'nothing' ? undefined : (count) => this.#onBatch(count),
+      }),
+    );
     this.batch = this.hub.batch;
     this.#state = this.hub.state;
     this.#state[STATE_PATIENCE] = PATIENCE;
@@ -292,9 +288,4 @@ export class Pump {
       throw error;
     });
   }
-}
-
-/** Whether `error` comes from the addon. */
-export function isNativeFailure(error: unknown): error is NativeFailure {
-  return error instanceof Error && 'kind' in error && 'errno' in error;
 }

@@ -12,12 +12,13 @@ import {
   type Hello,
   type PeerHello,
 } from '@spanwire/ipc-core';
+import { isNativeFailure } from './addon.ts';
 import { checkDefaultDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
 import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
 import type { ShmSettings } from './options.ts';
-import { isNativeFailure, Pump, type PumpOptions, type SlotOwner } from './pump.ts';
+import { Pump, type PumpOptions, type SlotOwner } from './pump.ts';
 
 /** How long to wait for a place in the queue of a server that is being flooded with connections. */
 export const RETRY_MS = 5;

@@ -15,14 +15,14 @@ import {
   type Timer,
   type Timers,
 } from '@spanwire/ipc-core';
-import { addon } from './addon.ts';
+import { addon, isNativeFailure } from './addon.ts';
 import { prepareDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
 import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
 import { NEVER } from './never.ts';
 import type { Authorize, RingSizes, ShmSettings } from './options.ts';
-import { isNativeFailure, Pump, type AcceptingOwner, type PumpOptions, type SlotOwner } from './pump.ts';
+import { Pump, type AcceptingOwner, type PumpOptions, type SlotOwner } from './pump.ts';
 import { CONFIRMATION, requestTakeover } from './takeover.ts';
 
 const SOCKET_MODE = 0o600;

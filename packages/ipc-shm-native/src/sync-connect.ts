@@ -1,10 +1,11 @@
 /** Connects a client whose thread blocks. */
 import { PeerGoneError, ProtocolError, TimeoutError, type Hello } from '@spanwire/ipc-core';
+import { isNativeFailure } from './addon.ts';
 import { checkDefaultDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
 import { makeChannel } from './make-channel.ts';
 import type { ShmSettings } from './options.ts';
-import { isNativeFailure, Pump, type SlotOwner } from './pump.ts';
+import { Pump, type SlotOwner } from './pump.ts';
 import type { ShmChannel } from './shm-channel.ts';
 import { ClientHandshake, RETRY_MS } from './shm-connect.ts';
 import { NEVER } from './never.ts';

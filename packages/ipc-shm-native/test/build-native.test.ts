@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { start } from './support/children.ts';
 import { makeDirectory } from './support/place.ts';
 
 const own = fileURLToPath(new URL('..', import.meta.url));
@@ -57,3 +58,27 @@ test('an addon that is newer than its sources is not built again, unless it does
   utimesSync(join(folder, ADDON), muchLater, muchLater);
   expect(build(folder, withoutPrograms(), '--strict').status).toBe(1);
 });
+
+test(
+  'the addon compiles for systems that it does not know, and says ERR_IPC_UNSUPPORTED there',
+  { timeout: 300_000 },
+  async () => {
+    const folder = unpacked();
+    const built = build(
+      folder,
+      { GYP_DEFINES: 'spanwire_platform=unsupported', CXXFLAGS: '-O0', JOBS: '2' },
+      '--strict',
+    );
+    expect(built).toMatchObject({ status: 0, stdout: 'built\n' });
+
+    const child = start('unsupported.mjs', { folder });
+    const { available, said } = await child.next<{
+      available: boolean;
+      said: Array<{ code: string; message: string }>;
+    }>();
+    expect(available).toBe(false);
+    expect(said.map(({ code }) => code)).toEqual(Array.from({ length: 5 }, () => 'ERR_IPC_UNSUPPORTED'));
+    for (const { message } of said) expect(message).toContain(process.platform);
+    expect((await child.exited).code).toBe(0);
+  },
+);

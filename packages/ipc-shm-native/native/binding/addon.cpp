@@ -109,7 +109,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("describeViolation", Napi::Function::New<describe_violation>(env, "describeViolation"));
   exports.Set("areas", Napi::Function::New<areas>(env, "areas"));
   exports.Set("layout", layout(env));
-#if defined(__linux__)
+#if defined(SPANWIRE_BARRETENBERG)
   barretenberg::add_exports(env, exports);
 #endif
   return exports;

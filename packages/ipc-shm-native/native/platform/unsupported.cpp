@@ -1,7 +1,5 @@
-// Every other system: all of it compiles, and says so when it is used. The way in is `poller::create`, so a caller
-// learns it at the first step.
-#if !defined(__linux__)
-
+// Every system that has no files of its own here: all of it compiles, and says so when it is used. The way in is
+// `poller::create`, so a caller learns it at the first step.
 #include <chrono>
 #include <thread>
 
@@ -14,7 +12,7 @@
 namespace spanwire::platform {
 
 namespace {
-constexpr failure unsupported{"shared memory on this platform", 0, failure::kind::unsupported};
+constexpr failure unsupported{"it is implemented for Linux", 0, failure::kind::unsupported};
 } // namespace
 
 void close_descriptor(int) noexcept {}
@@ -102,5 +100,3 @@ bool leave_cpu() noexcept {
 }
 
 } // namespace spanwire::platform
-
-#endif

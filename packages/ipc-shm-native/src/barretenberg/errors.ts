@@ -1,7 +1,7 @@
 /** What the addon throws about this layout, as errors of Spanwire. */
 import { IpcError, PeerGoneError } from '@spanwire/ipc-core';
 import { errnoName, toIpcError } from '../failures.ts';
-import { isNativeFailure } from '../pump.ts';
+import { isNativeFailure } from '../addon.ts';
 
 /** The name of the errno in `error`, or undefined. */
 export function errnoOf(error: unknown): string | undefined {
