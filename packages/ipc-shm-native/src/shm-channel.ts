@@ -328,7 +328,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     return true;
   }
 
-  /** A copy of the whole answer to `id` when it is that which came, alone; its bytes are given back. Undefined: it has to go the usual way. */
+  /** A copy of the whole answer to `id` when it is that which came, alone; see {@link giveBack}. Undefined: it has to go the usual way. */
   takeAlone(id: number, what: number, offset: number, word0: number, word1: number): Bytes | undefined {
     const isAnswer = what === this.slot && word0 >>> 30 === 0 && word1 >>> 0 === packKindAndId(KIND_RESPONSE, id);
     const start = this.#taken;
@@ -339,8 +339,15 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     const end = (start + recordBytes(word0)) | 0;
     this.#taken = end;
     this.#released = end;
-    this.storeTail(end);
+    this.#releasesToPublish = true;
     return answer;
+  }
+
+  /** Gives back what {@link takeAlone} took. Apart, since the next request must not wait for it; before anything is waited for. */
+  giveBack(): void {
+    if (!this.#releasesToPublish || this.#state === 'over') return;
+    this.#releasesToPublish = false;
+    this.storeTail(this.#released);
   }
 
   poll(): void {

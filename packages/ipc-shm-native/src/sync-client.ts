@@ -73,11 +73,13 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
     const deadlineMs = timeoutMs === undefined ? Infinity : performance.now() + timeoutMs;
     const alone = (this.#alone ??= this.#prepare());
     const pump = this.#pump;
-    if (data.length <= connection.lane.pieceBytes && connection.lane.idle && this.#channel.sendAlone(alone.id, data)) {
+    const channel = this.#channel;
+    if (data.length <= connection.lane.pieceBytes && connection.lane.idle && channel.sendAlone(alone.id, data)) {
+      channel.giveBack();
       const count = pump.waitForBatch(timeoutMs ?? Infinity);
       if (count === 1) {
         const { batch } = pump;
-        const answer = this.#channel.takeAlone(alone.id, batch[0] ?? 0, batch[1] ?? 0, batch[2] ?? 0, batch[3] ?? 0);
+        const answer = channel.takeAlone(alone.id, batch[0] ?? 0, batch[1] ?? 0, batch[2] ?? 0, batch[3] ?? 0);
         if (answer !== undefined) return answer;
       }
       // Something else came: from here on it is a call like any other.
@@ -85,6 +87,7 @@ export class SyncClient implements ShmSyncClient, ConnectionHost, CallOwner {
       pump.handleWaited(count);
       return this.#finish(alone, deadlineMs, timeoutMs);
     }
+    channel.giveBack();
     const call = this.#newCall(data);
     if (!connection.trySend(call)) connection.push(call);
     return this.#finish(call, deadlineMs, timeoutMs);
