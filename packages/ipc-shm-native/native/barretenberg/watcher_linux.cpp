@@ -44,6 +44,7 @@ watcher::~watcher() {
 }
 
 void watcher::arm(const wanted& what) noexcept {
+  // Partner: happened and sleep, in the thread. Ordered by the command that follows them.
   seen_message_.store(what.seen_message, std::memory_order_relaxed);
   seen_room_.store(what.seen_room, std::memory_order_relaxed);
   command(armed_bit | (what.message ? message_bit : 0) | (what.room ? room_bit : 0) |
@@ -52,8 +53,9 @@ void watcher::arm(const wanted& what) noexcept {
 
 // The thread sleeps on: the flags are clear, so nobody wakes it, and if somebody does it has nothing to report.
 void watcher::disarm() noexcept {
+  // Partner: the exchange in run. Where that came first the bit is gone already, or the descriptor says something in vain.
   const u32 now = load_relaxed(command_);
-  if ((now & armed_bit) != 0) store(command_, (now & ~armed_bit) + step);
+  if ((now & armed_bit) != 0) store(command_, (now & ~armed_bit) + step); // partner: run
 }
 
 void watcher::guard() noexcept {
@@ -66,16 +68,17 @@ void watcher::drain() noexcept {
 }
 
 void watcher::command(u32 what) noexcept {
-  store(command_, (load_relaxed(command_) & ~(step - 1)) + step + what); // partner: run
+  // Partner: run, which takes nothing away but the armed bit, and that is set anew, or not, by `what`.
+  store(command_, (load_relaxed(command_) & ~(step - 1)) + step + what);
   wake_sleepers(command_);
-  // Without this it would notice at the end of its slice.
+  // Without this it would notice at the end of its slice. Partner: sleep, which says so once and for ever.
   if (!many_words_.load(std::memory_order_relaxed)) wake_sleepers(wire_.message_word());
 }
 
 void watcher::run() noexcept {
   u32 settled = 0; // the command whose first, short sleep is over
   for (;;) {
-    u32 now = load(command_); // partner: command
+    u32 now = load(command_); // partner: command and disarm
     if ((now & stop_bit) != 0) return;
     const bool guarding = (now & guard_bit) != 0 && ward_ != nullptr;
     if ((now & armed_bit) == 0) {
@@ -90,7 +93,7 @@ void watcher::run() noexcept {
       settled = now;
       continue;
     }
-    // Not if the event loop commanded something else meanwhile: then look again.
+    // Not if the event loop commanded something else meanwhile: then look again. Partner: command and disarm.
     if (!std::atomic_ref(command_).compare_exchange_strong(now, (now & ~armed_bit) + step)) continue;
     const u64 one = 1;
     (void)!write(event_.get(), &one, sizeof one);
@@ -99,6 +102,8 @@ void watcher::run() noexcept {
 }
 
 bool watcher::happened(u32 now) noexcept {
+  // Partner of the words: the peer, which moves them and then looks at the flags that the event loop set before it armed
+  // this. Partner of what was seen: arm, ordered by the command.
   const bool message = (now & message_bit) != 0 &&
                        (load(wire_.message_word()) != seen_message_.load(std::memory_order_relaxed) ||
                         wire_.peer_left());
@@ -107,6 +112,7 @@ bool watcher::happened(u32 now) noexcept {
 }
 
 void watcher::sleep(u32 now, std::int64_t longest_ns) noexcept {
+  // Partner: arm, ordered by the command.
   const u32 seen_message = seen_message_.load(std::memory_order_relaxed);
   const u32 seen_room = seen_room_.load(std::memory_order_relaxed);
   const bool message = (now & message_bit) != 0;
@@ -118,6 +124,7 @@ void watcher::sleep(u32 now, std::int64_t longest_ns) noexcept {
     if (room) words[count++] = {&wire_.room_word(), seen_room};
     // That may be for ever: the first, short sleep has made up for what the peer does not order.
     if (sleep_on_any(std::span{words}.first(count), longest_ns)) return;
+    // Partner: command. Who reads the old value meanwhile wakes the first sleep below at the end of its slice.
     many_words_.store(false, std::memory_order_relaxed);
   }
   // One word at a time. Who waits for room looks often: that state is rare, and short.

@@ -196,10 +196,11 @@ u32 hub::take_from(channel& from, std::span<entry> out) {
   if (in.control_released != in.control.position()) {
     in.control_released = in.control.position();
     in.control.release_all();
+    // Partner: announce_sleep in the peer, which then looks at the tail once more.
     if (ring::peer_waits(in.end.peer->waiting_space)) ring(from.slot);
   }
   const bool wants_room = from.room[0].wanted || from.room[1].wanted;
-  const u64 heads = ring::load_both_heads(*in.end.heads_in);
+  const u64 heads = ring::load_both_heads(*in.end.heads_in); // partner: producer::flush in the peer
   if (heads == in.seen_heads && !wants_room && !from.ended) return 0;
 
   u32 count = take_lane<lane::control>(from, in.control, out);
@@ -262,6 +263,7 @@ void hub::glance_at_cold() {
       if (cold_.empty()) return;
     }
     const cold_entry& glanced = cold_[next_cold_];
+    // Partner: producer::flush in the peer. Who wakes this hub for it is another question: see announce.
     if (ring::load_both_heads(*glanced.heads) != glanced.seen) {
       make_hot(*glanced.owner); // another one takes its place in the list
     } else {
@@ -274,7 +276,7 @@ void hub::ring(u32 slot) noexcept {
   channel* const which = find(slot);
   if (which == nullptr || !which->reading) return;
   ring::side_line& peer = *which->reading->end.peer;
-  // Both: whoever wakes looks at everything.
+  // Both: whoever wakes looks at everything. Partner: announce_sleep in the peer.
   const bool for_data = ring::take_duty_to_ring(peer.waiting_data);
   const bool for_space = ring::take_duty_to_ring(peer.waiting_space);
   if (for_data || for_space) platform::ring_doorbell(which->socket.get());
@@ -286,7 +288,7 @@ bool hub::want_room(u32 slot, lane which, u32 target) noexcept {
   room_wanted& room = at->room[index_of(which)];
   room = {true, target};
   if (at->list == listed::cold) {
-    ring::announce_sleep(at->reading->end.own->waiting_space);
+    ring::announce_sleep(at->reading->end.own->waiting_space); // partner: peer_waits in the peer, after it released
     ++at->rings_allowed;
   }
   if (!has_room(*at, which)) return false;
@@ -299,7 +301,8 @@ void hub::pause(u32 slot, bool paused) noexcept {
   if (which == nullptr || which->state != channel_state::live || which->paused == paused) return;
   which->paused = paused;
   if (paused) return;
-  which->reading->seen_heads = ~ring::load_both_heads(*which->reading->end.heads_in); // look again
+  // Any other value makes the next pass look again. Partner: producer::flush in the peer.
+  which->reading->seen_heads = ~ring::load_both_heads(*which->reading->end.heads_in);
   make_hot(*which);
 }
 
