@@ -1,6 +1,7 @@
 /** A channel whose memory JavaScript sees: it writes records, publishes and releases by itself, without a native call. */
 import { packKindAndId, packLength, type Claim } from '@spanwire/ipc-core';
 import type { Memory } from './addon.ts';
+import { publish } from './handshake.ts';
 import {
   CLIENT_WORDS,
   CONTROL_BLOCK_WORDS,
@@ -146,10 +147,7 @@ export class MappedChannel extends ShmChannel {
   }
 
   protected override publishData(): void {
-    const words = this.#words;
-    // Partner: the peer's look at the head after it announced its sleep. Both are sequentially consistent: it sees the head or this sees the flag.
-    Atomics.store(words, this.#dataHeadOut, this.#dataHead);
-    if (Atomics.load(words, this.#peerWaitingData) !== 0) this.pump.hub.ring(this.slot);
+    if (publish(this.#words, this.#dataHeadOut, this.#dataHead, this.#peerWaitingData)) this.pump.hub.ring(this.slot);
   }
 
   protected override writeControl(word0: number, word1: number, payload: Uint8Array): boolean {
@@ -157,6 +155,7 @@ export class MappedChannel extends ShmChannel {
     const head = this.#controlHead;
     const next = (head + recordBytes(length)) | 0;
     if (((next - this.#controlTail) | 0) > this.#controlCapacity) {
+      // Partner: consumer::release of the peer's control ring, at the end of its passes.
       const tail = Atomics.load(this.#words, this.#controlTailOut);
       if (isBrokenTail(tail, this.#controlTail, head)) {
         this.violatedLater(BROKEN_TAIL);
@@ -173,10 +172,7 @@ export class MappedChannel extends ShmChannel {
     record[(at >> 2) + 3] = 0;
     this.#controlBytes.set(payload, at + 8 + CONTROL_PREFIX_BYTES);
     this.#controlHead = next;
-    const words = this.#words;
-    // Partner: as in publishData.
-    Atomics.store(words, this.#controlHeadOut, next);
-    if (Atomics.load(words, this.#peerWaitingData) !== 0) this.pump.hub.ring(this.slot);
+    if (publish(this.#words, this.#controlHeadOut, next, this.#peerWaitingData)) this.pump.hub.ring(this.slot);
     return true;
   }
 
@@ -195,14 +191,12 @@ export class MappedChannel extends ShmChannel {
   }
 
   protected override isPublished(position: number): boolean {
+    // Partner: publishData in the peer, before the control frame that follows that position.
     return ((Atomics.load(this.#words, this.#dataHeadIn) - position) | 0) >= 0;
   }
 
   protected override storeTail(position: number): void {
-    const words = this.#words;
-    // Partner: the peer's look at the tail after it announced that it waits for room.
-    Atomics.store(words, this.#dataTailIn, position);
-    if (Atomics.load(words, this.#peerWaitingSpace) !== 0) this.pump.hub.ring(this.slot);
+    if (publish(this.#words, this.#dataTailIn, position, this.#peerWaitingSpace)) this.pump.hub.ring(this.slot);
   }
 
   override view(offset: number, length: number): Uint8Array<ArrayBuffer> {

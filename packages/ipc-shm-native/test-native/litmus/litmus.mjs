@@ -1,5 +1,5 @@
 // The litmus test of the wake-up handshake: JavaScript publishes and asks whether the peer sleeps, C++ announces sleep and
-// looks again, at the same moment, millions of times. If both see the old value, a wake-up is lost. The real code must
+// looks again, at the same moment, millions of times, each with the function that the transport uses. If both see the old value, a wake-up is lost. The real code must
 // never lose one; with either side weakened the test must find a loss, or it would prove nothing.
 //
 //   litmus.mjs [--rounds N]   rounds of the real code (default 3,000,000); needs c++, two CPUs and Node's headers
@@ -10,6 +10,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { publish } from '../../dist/handshake.js';
 
 const ROUNDS_PER_BATCH = 512;
 const WORDS_PER_LINE = 32;
@@ -35,9 +36,7 @@ function publishBatch(words, saw) {
     const head = 2 * round * WORDS_PER_LINE;
     Atomics.store(words, mine, round + 1);
     while (Atomics.load(words, other) < round + 1);
-    // As the transport does it.
-    Atomics.store(words, head, 1);
-    saw[round] = Atomics.load(words, head + WORDS_PER_LINE);
+    saw[round] = publish(words, head, 1, head + WORDS_PER_LINE) ? 1 : 0;
   }
 }
 
