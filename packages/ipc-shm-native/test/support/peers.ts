@@ -10,7 +10,7 @@ const sources = fileURLToPath(new URL('../../test-native/peers', import.meta.url
 const products = fileURLToPath(new URL('../../build/native-tests/peers', import.meta.url));
 
 /** The path of a program of that name. */
-export async function builtPeer(name: 'hostile' | 'mortal'): Promise<string> {
+export async function builtPeer(name: 'hostile' | 'mortal' | 'successor'): Promise<string> {
   mkdirSync(products, { recursive: true });
   // One build at a time: test files run side by side.
   await run('flock', [
