@@ -166,6 +166,10 @@ export class MappedChannel extends ShmChannel {
     }
     const at = head & (this.#controlCapacity - 1);
     const record = this.#controlWords;
+    if (record.length === 0) {
+      this.violatedLater(MOVED);
+      return false;
+    }
     record[at >> 2] = word0;
     record[(at >> 2) + 1] = word1;
     record[(at >> 2) + 2] = this.#dataHead;
@@ -227,6 +231,9 @@ export class MappedChannel extends ShmChannel {
     this.#controlInWords = NO_WORDS;
   }
 }
+
+/** `transfer()` took the buffer away. It is the application's doing, and as the end of this connection the only one that costs no check per message. */
+const MOVED = 'Expected the memory of the connection to stay where it is, got it moved by ArrayBuffer.transfer()';
 
 /** Whether a tail is not between the one seen before and the head, or not between two records. */
 function isBrokenTail(tail: number, before: number, head: number): boolean {

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { MessageChannel, Worker } from 'node:worker_threads';
 import { SpanReleasedError, type IpcRequest } from '@spanwire/ipc-core';
 import { expect, onTestFinished, test } from 'vitest';
 import { createShmClient, createShmServer } from '../src/index.ts';
@@ -114,3 +115,66 @@ test('spans of a client that left, orderly or not, can be read no more', async (
   }
   expect(server.stats.droppedAnswers).toBe(4);
 });
+
+/** A view into the ring of a client, and what ends that connection. */
+async function heldSpan(): Promise<{ span: Uint8Array<ArrayBuffer>; end: () => Promise<void> }> {
+  const address = `shm:${makeDirectory()}/s`;
+  const server = createShmServer(address);
+  onTestFinished(() => server.close());
+  server.respond((_clientId, request) => request);
+  await server.listen();
+  const client = createShmClient(address);
+  onTestFinished(() => client.close());
+  await client.connect();
+  const { span } = await client.exchange(new Uint8Array(1000).fill(7));
+  const end = async (): Promise<void> => {
+    await client.close();
+    await server.close();
+  };
+  return { span, end };
+}
+
+test('a span is not transferred by structuredClone, nor to a port or a worker: that throws, or copies, and it stays as it was', async () => {
+  const { span, end } = await heldSpan();
+  const { port1 } = new MessageChannel();
+  const worker = new Worker('', { eval: true });
+  onTestFinished(async () => {
+    port1.close();
+    await worker.terminate();
+  });
+  const { buffer } = span;
+  for (const transfer of [
+    () => structuredClone(span, { transfer: [buffer] }),
+    () => port1.postMessage(span, [buffer]),
+    () => worker.postMessage(span, [buffer]),
+  ]) {
+    // Node 20 ignores the wish, later ones do not.
+    try {
+      transfer();
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'DataCloneError' });
+    }
+    expect(span).toEqual(new Uint8Array(1000).fill(7));
+  }
+  await end();
+  expect(span.length).toBe(0);
+});
+
+type Transferable = ArrayBuffer & { transfer?: () => ArrayBuffer };
+
+// Node 22 and newer.
+test.skipIf(!('transfer' in ArrayBuffer.prototype))(
+  'memory that arrayBuffer.transfer() has moved can be read after close(), and shows nothing any more',
+  async () => {
+    const { span, end } = await heldSpan();
+    const offset = span.byteOffset;
+    const moved = (span.buffer as Transferable).transfer?.();
+    const view = new Uint8Array(moved ?? new ArrayBuffer(0));
+    // The span was read where it lies now, and is there no more.
+    expect([span.length, view[offset]]).toEqual([0, 7]);
+    await end();
+    // All of it, or this process ends here.
+    expect(view.length).toBeGreaterThan(2 * MiB);
+    expect(view.every((byte) => byte === 0)).toBe(true);
+  },
+);
