@@ -15,7 +15,10 @@ export function runSync(
 ): void {
   expectFunction('handler', handler);
   const stop = expectStop(options?.stop);
-  const unsubscribe = serve(server, handler);
+  const stopIfAsked = (): void => {
+    if (stop !== undefined && Atomics.load(stop, 0) !== 0) server.requestShutdown();
+  };
+  const unsubscribe = serve(server, handler, stopIfAsked);
   try {
     if (listener.used) throw new TypeError('Expected a server that was not asked to listen yet, got one that was');
     listener.listenSync();
@@ -33,7 +36,7 @@ export function runSync(
       : (clientId, request) => expectOutput((handler as ShortHandler)(clientId, request));
   try {
     while (!listener.over) {
-      if (stop !== undefined && Atomics.load(stop, 0) !== 0) server.requestShutdown();
+      stopIfAsked();
       const count = pump.waitForBatch(Infinity);
       if (count === 1 && short !== undefined && pump.serveWaited(short)) continue;
       pump.handleWaited(count);
@@ -46,11 +49,15 @@ export function runSync(
   if (listener.failure !== undefined) throw listener.failure;
 }
 
-/** Answers what is delivered, at once. Returns what ends that. */
-function serve(server: IpcServer, handler: SyncHandler): () => void {
+/** Answers what is delivered, at once, and calls `afterwards` after each. Returns what ends that. */
+function serve(server: IpcServer, handler: SyncHandler, afterwards: () => void): () => void {
   const refusal: { error?: unknown; closed: boolean } = { closed: false };
   const subscription = server.requests$.subscribe({
-    next: (request) => answer(server, handler, request),
+    next: (request) => {
+      answer(server, handler, request);
+      // Many may have come at once: those that follow are refused.
+      afterwards();
+    },
     error: (error: unknown) => {
       refusal.error = error;
     },

@@ -41,8 +41,8 @@ export interface ShmServer extends IpcServer {
   /**
    * Listens, and answers every request with `handler`, until the server has shut down. Instead of `listen()`. Clients of all kinds may come.
    *
-   * Blocks the thread all the while: no timer, promise or signal handler runs in it, and SIGTERM and SIGINT end the process as if there
-   * were none. It ends by `requestShutdown()` or `close()` in the handler, by ShutdownRequested thrown there, or by `stop`; then the address is
+   * Blocks the thread all the while: no timer, promise or signal handler runs in it. In the main thread a signal without a handler ends the process, as SIGTERM and
+   * SIGINT do everywhere; one with a handler is kept for it until this returns. It ends by `requestShutdown()` or `close()` in the handler, by ShutdownRequested thrown there, or by `stop`; then the address is
    * free, and the clients have been told. Spins for `spinMicros` after each message, then sleeps.
    *
    * Throws TypeError on bad arguments and when the server was asked to listen or has a subscriber of `requests$`, ERR_IPC_CLOSED when

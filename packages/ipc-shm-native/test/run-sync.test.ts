@@ -106,6 +106,22 @@ describe('a server that blocks', () => {
     expect(await server.exited).toEqual({ code: 0, signal: null });
   });
 
+  test('that has the main thread is ended by SIGTERM; a handler for it keeps the process, and runs once runSync has returned', async () => {
+    const bare = await serving({ onMain: true });
+    expect(blockingClient(bare.address).call(pattern(1))).toEqual(pattern(1));
+    expect(await bare.server.kill('SIGTERM')).toEqual({ code: null, signal: 'SIGTERM' });
+
+    const { server, address, over } = await serving({ onMain: true, handles: 'SIGTERM' });
+    const client = blockingClient(address);
+    client.call(pattern(1));
+    process.kill(server.pid, 'SIGTERM');
+    for (let i = 0; i < 1000; i++) expect(client.call(pattern(i))).toEqual(pattern(i));
+    client.call(wish('S'));
+    await over();
+    const said = [await server.next(), await server.next()];
+    expect(said).toContainEqual({ handled: 'SIGTERM' });
+  });
+
   test('answers what came before the shutdown, and refuses what came after it', async () => {
     const { address, over } = await serving();
     const client = await loopClient(address);
@@ -113,6 +129,20 @@ describe('a server that blocks', () => {
     const results = await Promise.allSettled(all);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected']);
     expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ code: 'ERR_IPC_REFUSED' });
+    await over();
+  });
+
+  test('whose stop flag is set while it handles many requests at once starts none of the others', async () => {
+    const { server, address, over } = await serving();
+    const client = await loopClient(address);
+    const first = client.request(wish('W', 400));
+    const rest = Array.from({ length: 200 }, () => client.request(pattern(8)));
+    const results = Promise.allSettled([first, ...rest]);
+    server.send('stop');
+    const [head, ...others] = await results;
+    expect(head).toMatchObject({ status: 'fulfilled' });
+    expect(new Set(others.map((other) => other.status))).toEqual(new Set(['rejected']));
+    for (const other of others) expect(other).toMatchObject({ reason: { code: 'ERR_IPC_REFUSED' } });
     await over();
   });
 

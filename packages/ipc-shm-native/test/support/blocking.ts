@@ -30,13 +30,19 @@ export interface Serving {
   readonly over: () => Promise<void>;
 }
 
-export async function serving(
-  options: ShmServerOptions & { onLoop?: boolean; handler?: 'echo' | 'trace' } = {},
-): Promise<Serving> {
+/** Where it serves, and how: see the fixture. */
+export interface Manner {
+  readonly onLoop?: boolean;
+  readonly onMain?: boolean;
+  readonly handles?: NodeJS.Signals;
+  readonly handler?: 'echo' | 'trace';
+}
+
+export async function serving(options: ShmServerOptions & Manner = {}): Promise<Serving> {
   const path = `${makeDirectory()}/s`;
   const address = `shm:${path}`;
-  const { onLoop = false, handler, ...own } = options;
-  const server = start('sync-server.mjs', { address, server: own, onLoop, handler });
+  const { onLoop = false, onMain = false, handles, handler, ...own } = options;
+  const server = start('sync-server.mjs', { address, server: own, onLoop, onMain, handles, handler });
   await eventually(() => existsSync(path), true);
   const next = async (field: string): Promise<Record<string, unknown>> => {
     for (;;) {
