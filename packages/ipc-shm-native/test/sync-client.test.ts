@@ -43,6 +43,19 @@ describe('a blocking client', () => {
     expect(blockingClient(address).call(pattern(2))).toEqual(pattern(2));
   });
 
+  test('waits for more than five seconds where it is told to, and works afterwards', { timeout: 60_000 }, async () => {
+    const { server, address } = await serving();
+    const client = blockingClient(address);
+    client.call(pattern(1));
+    await stopped(server);
+    const before = performance.now();
+    expect(codeOf(() => client.call(pattern(2), { timeoutMs: 5200 }))).toBe('ERR_IPC_TIMEOUT');
+    // 5.2 s are more nanoseconds than 32 bits hold.
+    expect(performance.now() - before).toBeGreaterThanOrEqual(5200);
+    process.kill(server.pid, 'SIGCONT');
+    expect(client.call(pattern(3))).toEqual(pattern(3));
+  });
+
   test('leaves nothing behind, one after the other', async () => {
     const { address } = await serving({ requestRingBytes: ring, responseRingBytes: ring });
     const once = (): void => {

@@ -9,7 +9,6 @@ import { createShmClient, type BarretenbergClientOptions } from '../../src/index
 import {
   blake2s,
   dataBytesIn,
-  freeName,
   hashOf,
   hashRequest,
   hasReadAll,
@@ -21,6 +20,7 @@ import {
   type Barretenberg,
   LONG,
 } from './support/barretenberg.ts';
+import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { eventually } from '../support/eventually.ts';
 import { start } from './support/children.ts';
 import { hashMany } from './support/pipeline.ts';
@@ -32,6 +32,8 @@ function clientOf(name: string, options: Options = {}): IpcClient {
   onTestFinished(() => client.close());
   return client;
 }
+
+expectNoNamesInTheEnd();
 
 interface Connected {
   readonly name: string;
@@ -176,8 +178,12 @@ describe.skipIf(unavailable !== undefined)('a client of the published server', (
     const data = randomBytes(100_000);
     const calls = Array.from({ length: 256 }, () => outcome(client.request(hashRequest(data))));
     await calls[0];
+    const killedMs = performance.now();
     server.kill('SIGKILL');
     const codes = await Promise.all(calls);
+    process.stderr.write(
+      `a killed server: its calls had failed after ${(performance.now() - killedMs).toFixed(1)} ms\n`,
+    );
     expect(new Set(codes.slice(codes.indexOf('ERR_IPC_PEER_GONE')))).toEqual(new Set(['ERR_IPC_PEER_GONE']));
     await expect(client.request(hashRequest(data))).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
     await server.exited;

@@ -2,15 +2,16 @@ import { IpcError, type Channel, type IpcClient, type MakeConnect } from '@spanw
 import { describeTransport, type AddressUnderTest } from '@spanwire/ipc-core/testing';
 import { getCurrentTest } from 'vitest/suite';
 import { createShmClient, createShmServer, shmConnect } from '../../src/index.ts';
+import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 
-let next = 0;
+expectNoNamesInTheEnd();
 
 /**
  * The contract is that of transports with any number of clients and messages of any size. A test of it that needs a second client at the
  * same time, or a message that no half of a ring takes, is skipped where that shows, and only there.
  */
 function openAddress(): AddressUnderTest {
-  const name = `spanwire-test-${process.pid}-${next++}`;
+  const name = freeName();
   /** Clients that are connected, or connect. */
   let present = 0;
   const skip = (why: string): void => getCurrentTest()?.context.skip(`this layout has ${why}`);

@@ -3,7 +3,8 @@ import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ClientEvent, IpcServer } from '@spanwire/ipc-core';
 import { createShmServer, type BarretenbergServerOptions } from '../../src/index.ts';
-import { freeName, largestIn, publishedClient, startBarretenberg, unavailable, LONG } from './support/barretenberg.ts';
+import { largestIn, publishedClient, startBarretenberg, unavailable, LONG } from './support/barretenberg.ts';
+import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { start } from './support/children.ts';
 
 async function serve(name: string, options: Omit<BarretenbergServerOptions, 'layout'> = {}): Promise<IpcServer> {
@@ -12,6 +13,8 @@ async function serve(name: string, options: Omit<BarretenbergServerOptions, 'lay
   await server.listen();
   return server;
 }
+
+expectNoNamesInTheEnd();
 
 /** What the fixture expects for an answer. */
 function reversed(request: Uint8Array): Uint8Array {

@@ -6,7 +6,6 @@ import { createShmSyncClient, type BarretenbergSyncClientOptions, type ShmSyncCl
 import {
   blake2s,
   dataBytesIn,
-  freeName,
   hashOf,
   hashRequest,
   largestIn,
@@ -16,6 +15,7 @@ import {
   type Barretenberg,
   LONG,
 } from './support/barretenberg.ts';
+import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { start } from './support/children.ts';
 
 function clientOf(name: string, options: Omit<BarretenbergSyncClientOptions, 'layout'> = {}): ShmSyncClient {
@@ -23,6 +23,8 @@ function clientOf(name: string, options: Omit<BarretenbergSyncClientOptions, 'la
   onTestFinished(() => client.close());
   return client;
 }
+
+expectNoNamesInTheEnd();
 
 async function connect(ringBytes = 64 * 1024): Promise<{ name: string; client: ShmSyncClient; server: Barretenberg }> {
   const name = freeName();
@@ -95,6 +97,21 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
     for (let i = 0; i < 100; i++) expectRightHash(client);
   });
 
+  test('waits for more than five seconds where it is told to, for its turn as for an answer', LONG, async () => {
+    const { client, server } = await connect(4 * 1024);
+    expectRightHash(client);
+    server.kill('SIGSTOP');
+    const data = new Uint8Array(dataBytesIn(largestIn(4 * 1024)));
+    for (let call = 0; call < 2; call++) {
+      const before = performance.now();
+      expect(() => client.call(hashRequest(data), { timeoutMs: 5200 })).toThrow(TimeoutError);
+      // 5.2 s are more nanoseconds than 32 bits hold.
+      expect(performance.now() - before).toBeGreaterThanOrEqual(5200);
+    }
+    server.kill('SIGCONT');
+    expectRightHash(client);
+  });
+
   test('says what it expects of its arguments', async () => {
     const { client } = await connect();
     // @ts-expect-error -- a mistake of the caller
@@ -111,8 +128,12 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
     const caller = start('sync-caller.mjs', { name });
     expect(await caller.next()).toBe('calling');
     server.kill('SIGSTOP');
+    const killedMs = performance.now();
     server.kill('SIGKILL');
     expect(await caller.next()).toBe('ERR_IPC_PEER_GONE');
+    process.stderr.write(
+      `a killed server: its blocked call failed after ${(performance.now() - killedMs).toFixed(1)} ms\n`,
+    );
   });
 
   test('throws ERR_IPC_PEER_GONE once the server has ended, and for a name without a server', async () => {

@@ -24,13 +24,6 @@ export const unavailable: string | undefined =
     : `@aztec/bb.js ships nothing for shared memory on ${process.platform} ${process.arch}`;
 if (unavailable !== undefined) process.stderr.write(`skipped: ${unavailable}\n`);
 
-let next = 0;
-
-/** A name that nobody uses. */
-export function freeName(): string {
-  return `spanwire-test-${process.pid}-${next++}`;
-}
-
 export interface Barretenberg {
   readonly pid: number;
   /** Resolves with how it ended. */
