@@ -1,8 +1,8 @@
 /** Requests that are written where they leave from. */
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Bytes, IpcClient, RequestClaim } from '../contract.ts';
 import { MessageTooLargeError, SpanReleasedError } from '../errors.ts';
-import { deferred, eventually, expectCode, failureOf } from './eventually.ts';
+import { deferred, eventually, expectCode, failureOf, turn } from './eventually.ts';
 import { echo, serve, serveWith, stateOf, withClient } from './fixture.ts';
 import { pattern, readU32, sameBytes, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -135,11 +135,30 @@ export function describeClaims(transport: TransportUnderTest): void {
   });
 
   test('the timeout of a claim counts from its publishing', async () => {
-    const { client } = await withClient(transport, () => new Promise(() => undefined));
-    const claim = client.claim(4, { timeoutMs: 20 })!;
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    const gate = deferred<Bytes>();
+    const { client, server } = await withClient(transport, (_clientId, request) =>
+      readU32(request) === 1 ? request : gate.promise,
+    );
+    // Time that only passes here: how long an answer takes on this machine is no part of the question.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const claim = client.claim(4, { timeoutMs: 1000 })!;
+    vi.advanceTimersByTime(5000);
     claim.span.set(u32(1));
-    await expectCode(claim.publish(), 'ERR_IPC_TIMEOUT');
+    expect(readU32(await claim.publish())).toBe(1);
+    const late = client.claim(4, { timeoutMs: 1000 })!;
+    vi.advanceTimersByTime(5000);
+    late.span.set(u32(2));
+    let failure: unknown;
+    const failed = failureOf(late.publish()).then((error) => (failure = error));
+    await eventually('the request is there', () => server.stats.requests === 2);
+    vi.advanceTimersByTime(999);
+    await turn();
+    expect(failure).toBeUndefined();
+    vi.advanceTimersByTime(1);
+    expect(await failed).toMatchObject({ code: 'ERR_IPC_TIMEOUT' });
+    gate.resolve(u32(2));
+    await eventually('nothing is pending', () => client.stats.pending === 0);
   });
 
   test('with maxPending calls there is no room, and publishing one too many fails as a request does', async () => {

@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import type { ClientEvent, ClientState } from '../contract.ts';
 import { SpanReleasedError } from '../errors.ts';
 import { KIND_REQUEST } from '../frame.ts';
-import { deferred, eventually, expectCode, failureOf, turn } from './eventually.ts';
-import { echo, serve, serveWith, stateOf, withClient } from './fixture.ts';
+import { deferred, eventually, expectCode, failureOf } from './eventually.ts';
+import { echo, listenWhenFree, serve, serveWith, stateOf, withClient } from './fixture.ts';
 import { bytesOf, pattern, readU32, sameBytes, textOf, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
 
@@ -244,7 +244,7 @@ export function describeClients(transport: TransportUnderTest): void {
     await eventually('it runs', () => fixture.server.stats.openRequests === 1);
     fixture.server.requestShutdown();
     const second = fixture.another();
-    await listenWhenFree(() => second.listen());
+    await listenWhenFree(second);
     // Until it knows, it may still ask the old one, and be refused.
     await firstValueFrom(client.state$.pipe(filter((state) => state !== 'connected')));
     second.respond((_id, request) => (textOf(request) === 'stream' ? source : bytesOf('new')));
@@ -286,16 +286,4 @@ export function describeClients(transport: TransportUnderTest): void {
     second.respond(echo);
     expect(readU32(await client.request(u32(5)))).toBe(5);
   });
-}
-
-async function listenWhenFree(listen: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      await listen();
-      return;
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'ERR_IPC_ADDRESS_IN_USE') throw error;
-      await turn();
-    }
-  }
 }

@@ -94,6 +94,19 @@ export async function serve(transport: TransportUnderTest, options: ServerOption
   return fixture;
 }
 
+/** Listens as soon as whoever has the address lets go of it. */
+export async function listenWhenFree(server: IpcServer): Promise<void> {
+  for (;;) {
+    try {
+      await server.listen();
+      return;
+    } catch (error) {
+      if (!(error instanceof IpcError) || error.code !== 'ERR_IPC_ADDRESS_IN_USE') throw error;
+      await turn();
+    }
+  }
+}
+
 /** A server with a handler. */
 export async function serveWith(
   transport: TransportUnderTest,

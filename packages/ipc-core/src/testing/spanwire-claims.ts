@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { Bytes, IpcRequest, ResponseClaim } from '../contract.ts';
 import { claimOf } from './claims.ts';
 import { deferred, eventually, failureOf, turn } from './eventually.ts';
-import { echo, serve, stateOf, withClient } from './fixture.ts';
+import { echo, listenWhenFree, serve, stateOf, withClient } from './fixture.ts';
 import { pattern, readU32, sameBytes, u32 } from './payloads.ts';
 import { answerOf } from './response-claims.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -147,15 +147,7 @@ export function describeSpanwireClaims(transport: TransportUnderTest): void {
     fixture.server.requestShutdown({ graceMs: 2 ** 31 - 1 });
     await eventually('the client leaves', () => stateOf(client) === 'reconnecting');
     const next = fixture.another();
-    await eventually('the address is free', () => true);
-    for (;;) {
-      try {
-        await next.listen();
-        break;
-      } catch {
-        await turn();
-      }
-    }
+    await listenWhenFree(next);
     next.respond(echo);
     await eventually('the client is back', () => stateOf(client) === 'connected');
     expect(sameBytes(await claim.publish(), pattern(3000, 4))).toBe(true);

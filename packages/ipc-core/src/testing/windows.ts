@@ -192,21 +192,24 @@ export function describeWindows(transport: TransportUnderTest): void {
   });
 
   test('a slow handler holds a flooding client, which loses nothing', async () => {
+    const maxInFlight = 8;
     let running = 0;
+    let most = 0;
     const { client } = await withClient(
       transport,
       async (_id, request) => {
-        running++;
+        most = Math.max(most, ++running);
         await new Promise((resolve) => setImmediate(resolve));
         running--;
         return request.slice(0, 4);
       },
-      { windowBytes: 16 * KiB, maxInFlight: 8 },
+      { windowBytes: 16 * KiB, maxInFlight },
       { maxPending: 4096 },
     );
     const answers = Array.from({ length: 2000 }, (_, i) => client.request(numbered(i, 500)));
     expect((await Promise.all(answers)).map((answer) => readU32(answer))).toEqual([...Array(2000).keys()]);
     expect(running).toBe(0);
+    expect(most).toBeLessThanOrEqual(maxInFlight);
   });
 
   test('messages many times as large as the windows pass, both ways at once', async () => {
