@@ -1,11 +1,16 @@
 /** Requests and their answers, seen from the client. */
+import { promisify } from 'node:util';
+import { deflateRaw, inflateRawSync } from 'node:zlib';
 import { map } from 'rxjs';
 import { expect, test } from 'vitest';
 import type { Bytes, IpcRequest } from '../contract.ts';
-import { eventually } from './eventually.ts';
+import { eventually, turn } from './eventually.ts';
 import { echo, serve, serveWith, withClient } from './fixture.ts';
 import { bytesOf, pattern, readU32, sameBytes, textOf, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
+
+/** Reads its input on another thread, after the call has returned. */
+const deflate = promisify(deflateRaw);
 
 export function describeRequests(transport: TransportUnderTest): void {
   test('a request resolves with the answer of the handler', async () => {
@@ -146,6 +151,30 @@ export function describeRequests(transport: TransportUnderTest): void {
     const first = await client.request(pattern(1000, 1));
     for (let i = 0; i < 300; i++) await client.request(pattern(1000, i + 2));
     expect(sameBytes(first, pattern(1000, 1))).toBe(true);
+  });
+
+  test('a span that is retained keeps its bytes until its release, however late another thread reads them', async () => {
+    const fixture = await serve(transport, { windowBytes: 16 * 1024 });
+    const compress = async (request: IpcRequest): Promise<void> => {
+      const { span } = request;
+      // Others come, are answered and go meanwhile.
+      for (let i = request.requestId % 4; i > 0; i--) await turn();
+      const deflated = await deflate(span);
+      expect(request.span).toBe(span);
+      request.release();
+      request.respond(deflated);
+    };
+    const failures: unknown[] = [];
+    fixture.server.requests$.subscribe((request) => {
+      compress(request).catch((error: unknown) => {
+        failures.push(error);
+        request.respond(u32(0));
+      });
+    });
+    const client = await fixture.client();
+    const answers = await Promise.all(Array.from({ length: 400 }, (_, i) => client.request(pattern(1000, i))));
+    expect(failures).toEqual([]);
+    expect(answers.filter((answer, i) => !sameBytes(inflateRawSync(answer), pattern(1000, i)))).toEqual([]);
   });
 
   test('request ids are unique in the life of a server, and client ids are never reused', async () => {
