@@ -5,6 +5,7 @@ import { encodeExtension } from '../src/extension.ts';
 import { FLAG_EXTENSION, FLAG_MORE, KIND_ITEM, KIND_ONE_WAY, KIND_REQUEST, TOTAL_BYTES } from '../src/frame.ts';
 import { ReassemblyBudget } from '../src/reassembly-budget.ts';
 import { pattern, sameBytes, u32 } from '../src/testing/payloads.ts';
+import { countCopies } from './support/copies.ts';
 import { ScriptedFrame } from './support/scripted-channel.ts';
 
 /** An assembler and what it tells. */
@@ -85,6 +86,24 @@ test('however a message is cut, it is whole again, and each fragment is released
     ),
   );
 });
+
+test.for([false, true])(
+  'a message of 16 MiB in fragments of 1 KiB is copied once, into memory of its size (it has to wait for that: %s)',
+  (waits) => {
+    const size = 1 << 24;
+    const payload = pattern(size);
+    const { assembler, budget, ready } = assembling(size);
+    const blocker = waits ? budget.reserve(size, () => undefined) : undefined;
+    const cuts = Array.from({ length: size / 1024 }, (_, i) => i * 1024);
+    const frames = fragmentsOf(payload, cuts);
+    const counts = countCopies(() => {
+      for (const frame of frames) assembler.add(frame);
+      blocker?.giveBack();
+    });
+    expect(counts).toEqual({ copiedBytes: size, allocatedBytes: size });
+    expect(sameBytes(ready[0]!.take().payload, payload)).toBe(true);
+  },
+);
 
 test('an interrupted message gives its memory back, and the next one may begin', () => {
   const { assembler, budget, ready } = assembling();

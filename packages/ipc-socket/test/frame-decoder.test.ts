@@ -10,9 +10,11 @@ import {
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FrameDecoder, MAX_BATCH_FRAMES } from '../src/frame-decoder.ts';
+import { countCopies } from './support/copies.ts';
 import { concat, cut, digest, encodeFrame, pattern, type WireFrame } from './support/wire.ts';
 
 const WINDOW = 64 * 1024;
+const MiB = 1024 * 1024;
 
 /** A decoder whose deliveries are kept. `release` decides which frames are released in the delivery. */
 function setUp(options: { windowBytes?: number; release?: (index: number) => boolean; until?: number } = {}) {
@@ -272,6 +274,24 @@ describe('the decoder of Spanwire frames', () => {
     expect(frames.map((frame) => frame.owned)).toEqual([false, false, true]);
     expect(frames[0]?.payload.buffer).toBe(frames[1]?.payload.buffer);
     expect(frames[2]?.payload.buffer.byteLength).toBe(100);
+  });
+
+  test('copies a message of 16 MiB that comes in chunks of 1 KiB once, into memory of its size', () => {
+    const payload = pattern(16 * MiB);
+    const chunks = cut(encodeFrame({ kind: 0, id: 1, flags: 0, payload }), [1024]);
+    const frames: Frame[] = [];
+    const window = new ReceiveWindow(32 * MiB, () => {});
+    const decoder = new FrameDecoder(window, 32 * MiB, {
+      deliver: (batch) => frames.push(...batch) > 0,
+      credit: () => {},
+      goaway: () => {},
+      released: () => {},
+    });
+    const counts = countCopies(() => {
+      for (const chunk of chunks) decoder.push(chunk);
+    });
+    expect(counts).toEqual({ copiedBytes: 16 * MiB, allocatedBytes: 16 * MiB });
+    expect(frames.map((frame) => digest(frame.payload))).toEqual([digest(payload)]);
   });
 
   test('pins no more read chunks than about a window, whatever is held of each', () => {

@@ -9,9 +9,11 @@ import {
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PlainDecoder } from '../src/plain-decoder.ts';
+import { countCopies } from './support/copies.ts';
 import { concat, cut, digest, encodePlain, pattern } from './support/wire.ts';
 
 const MAX = 100_000;
+const MiB = 1024 * 1024;
 
 interface SetUp {
   windowBytes?: number;
@@ -202,6 +204,22 @@ describe('the decoder of plain messages', () => {
     const side = setUp();
     side.read(cut(encodePlain(pattern(MAX)), [65_536]));
     expect(side.messages.map(digest)).toEqual([digest(pattern(MAX))]);
+  });
+
+  test('copies a message of 16 MiB that comes in chunks of 1 KiB once, into memory of its size', () => {
+    const payload = pattern(16 * MiB);
+    const chunks = cut(encodePlain(payload), [1024]);
+    const frames: Frame[] = [];
+    const options = { kind: KIND_REQUEST, windowBytes: MiB, maxMessageBytes: 16 * MiB };
+    const decoder = new PlainDecoder(
+      { ...options, budget: new ReassemblyBudget(16 * MiB) },
+      { deliver: (batch) => frames.push(...batch) > 0, pause: () => {}, resumable: () => {} },
+    );
+    const counts = countCopies(() => {
+      for (const chunk of chunks) decoder.push(chunk);
+    });
+    expect(counts).toEqual({ copiedBytes: 16 * MiB, allocatedBytes: 16 * MiB });
+    expect(frames.map((frame) => digest(frame.payload))).toEqual([digest(payload)]);
   });
 
   test('knows when the peer owes the rest of a message', () => {
