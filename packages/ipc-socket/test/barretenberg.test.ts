@@ -1,18 +1,21 @@
 import { randomBytes, randomInt } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { Barretenberg as PublishedClient, BackendType } from '@aztec/bb.js';
 import { IpcError, type IpcClient } from '@spanwire/ipc-core';
 import { unpack, pack } from 'msgpackr';
 import { filter, firstValueFrom, lastValueFrom, of } from 'rxjs';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createSocketClient, type SocketClientOptions } from '../src/index.ts';
 import {
   blake2s,
   hashOf,
   hashRequest,
+  ourServer,
   startBarretenberg,
   unavailable,
   type Barretenberg,
 } from './support/barretenberg.ts';
-import { makePath } from './support/place.ts';
+import { makeDirectory, makePath } from './support/place.ts';
 
 interface Connected {
   readonly client: IpcClient;
@@ -33,27 +36,34 @@ const codeOf = (error: unknown): string => (error instanceof IpcError ? error.co
 /** "answered", or the code of the error. */
 const outcome = (call: Promise<unknown>): Promise<string> => call.then(() => 'answered', codeOf);
 
+/** Asks for the hashes of 20,000 messages of random sizes, 256 at a time; how many were right. */
+async function rightHashes(hash: (data: Uint8Array) => Promise<string>): Promise<number> {
+  const noise = randomBytes(1024 * 1024);
+  let left = 20_000;
+  let right = 0;
+  const workers = Array.from({ length: 256 }, async () => {
+    while (left > 0) {
+      left--;
+      // Sizes spread evenly over the orders of magnitude, up to 64 KiB; every hundredth up to a megabyte.
+      const magnitude = randomInt(0, left % 100 === 0 ? 20_000 : 16_000) / 1000;
+      const size = Math.floor(2 ** magnitude) - 1;
+      const start = randomInt(0, noise.length - size + 1);
+      const data = noise.subarray(start, start + size);
+      const got = await hash(data);
+      if (got !== blake2s(data)) throw new Error(`Expected the hash of ${size} bytes to be right, got ${got}`);
+      right++;
+    }
+  });
+  await Promise.all(workers);
+  return right;
+}
+
 if (unavailable !== undefined) process.stderr.write(`skipped: ${unavailable}\n`);
 
 describe.skipIf(unavailable !== undefined)('a plain client of the published server', () => {
   test('gets 20,000 right hashes of random sizes, pipelined 256 deep', async () => {
     const { client } = await connect();
-    const noise = randomBytes(1024 * 1024);
-    let left = 20_000;
-    const workers = Array.from({ length: 256 }, async () => {
-      while (left > 0) {
-        left--;
-        // Sizes spread evenly over the orders of magnitude, up to 64 KiB; every hundredth up to a megabyte.
-        const magnitude = randomInt(0, left % 100 === 0 ? 20_000 : 16_000) / 1000;
-        const size = Math.floor(2 ** magnitude) - 1;
-        const start = randomInt(0, noise.length - size + 1);
-        const data = noise.subarray(start, start + size);
-        const hash = hashOf(await client.request(hashRequest(data)));
-        if (hash !== blake2s(data)) throw new Error(`Expected the hash of ${size} bytes to be right, got ${hash}`);
-      }
-    });
-    await Promise.all(workers);
-    expect(left).toBe(0);
+    expect(await rightHashes(async (data) => hashOf(await client.request(hashRequest(data))))).toBe(20_000);
   });
 
   test('takes the answer to a command that does not exist as an answer', async () => {
@@ -119,5 +129,32 @@ describe.skipIf(unavailable !== undefined)('a plain client of the published serv
     expect(others).toEqual([]);
     await firstValueFrom(client.state$.pipe(filter((state) => state === 'closed')));
     await expect(client.request(hashRequest(data))).rejects.toMatchObject({ code: 'ERR_IPC_PEER_GONE' });
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('the published client of sockets, with a server of ours,', () => {
+  test('gets 20,000 right hashes of random sizes, pipelined 256 deep, and ends it without a trace', async () => {
+    const bbPath = ourServer();
+    // There it wants the socket of the server that it starts.
+    const directory = makeDirectory();
+    vi.stubEnv('TMPDIR', directory);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    let end: (said: string) => void;
+    const ended = new Promise<string>((resolve) => (end = resolve));
+    const client = await PublishedClient.new({
+      backend: BackendType.NativeUnixSocket,
+      bbPath,
+      threads: 1,
+      logger: (said) => {
+        if (said.startsWith('{')) end(said);
+      },
+    });
+    onTestFinished(() => client.destroy());
+    const hash = async (data: Uint8Array): Promise<string> =>
+      Buffer.from((await client.blake2s({ data })).hash).toString('hex');
+    expect(await rightHashes(hash)).toBe(20_000);
+    await client.destroy();
+    expect(JSON.parse(await ended)).toMatchObject({ requests: 20_000, responses: 20_000, droppedAnswers: 0 });
+    expect(readdirSync(directory)).toEqual([]);
   });
 });

@@ -1,11 +1,15 @@
-/** The published Barretenberg server, started for one test, and what it understands. */
+/** The published Barretenberg server, started for one test, what it understands, and what its published client can start instead. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { findBbBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
 import { onTestFinished } from 'vitest';
+import { makeDirectory } from './place.ts';
 
 /** The program of this platform. It must be there on x64 Linux; elsewhere its absence skips tests. */
 const program: string | null = findBbBinary();
@@ -49,6 +53,14 @@ export async function startBarretenberg(path: string): Promise<Barretenberg> {
       .once('close', () => reject(new Error(`The server ended before it was ready. It said:\n${said.join('\n')}`)));
   });
   return { pid: child.pid ?? 0, exited, kill: (signal) => void child.kill(signal) };
+}
+
+/** A server of ours as a program that the published client can start, run by this very Node.js. */
+export function ourServer(): string {
+  const program = join(makeDirectory(), 'bb');
+  const file = fileURLToPath(new URL('../fixtures/our-bb.mjs', import.meta.url));
+  writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${file}' "$@"\n`, { mode: 0o755 });
+  return program;
 }
 
 /** The request that hashes `data`. */
