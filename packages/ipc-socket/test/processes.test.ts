@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type ClientEvent, type IpcServer } from '@spanwire/ipc-core';
-import { filter, firstValueFrom, mergeMap, timer } from 'rxjs';
+import { filter, firstValueFrom, timer } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   createSocketClient,
@@ -10,12 +10,13 @@ import {
   type SocketClientOptions,
   type SocketServerOptions,
 } from '../src/index.ts';
-import { start, type Child } from './support/children.ts';
+import { nextThat, start, type Child } from './support/children.ts';
 import { makePath } from './support/place.ts';
 import { connectRaw, greet } from './support/raw.ts';
 import { concat, digest, encodeFrame, encodePlain, pattern } from './support/wire.ts';
 
-const MiB = 1024 * 1024;
+const KiB = 1024;
+const MiB = 1024 * KiB;
 const text = new TextDecoder();
 const bytes = (string: string): Uint8Array => new TextEncoder().encode(string);
 
@@ -38,18 +39,19 @@ function disconnected(server: IpcServer): Promise<ClientEvent> {
   return firstValueFrom(server.clients$.pipe(filter((event) => event.type === 'disconnected')));
 }
 
-/** The child's next message that `fits`. */
-async function nextThat<T>(child: Child, fits: (message: T) => boolean): Promise<T> {
-  for (;;) {
-    const message = (await child.next()) as T;
-    if (fits(message)) return message;
-  }
-}
+/** Node for children who are asked for their {@link Memory}: what they could give up is no part of it. */
+const COLLECTING = ['env', 'NODE_OPTIONS=--expose-gc'];
 
 interface Memory {
   rss: number;
+  arrayBuffers: number;
+  /** Of a client: messages that were accepted, that wait for that, and right answers. */
   sent: number;
+  waiting: number;
+  right: number;
+  /** Of a server, and of the messages without an answer that it has taken. */
   stats: { requests: number };
+  inOrder: number;
 }
 
 async function memoryOf(child: Child): Promise<Memory> {
@@ -108,7 +110,7 @@ describe('a client that does not read', () => {
       const path = makePath();
       // A window for all of the requests: the worst that a client of our own protocol may do.
       const options = { address: path, handler: 'big', server: { windowBytes: 8 * MiB } };
-      const server = start('serve.mjs', options, ['env', 'NODE_OPTIONS=--expose-gc']);
+      const server = start('serve.mjs', options, COLLECTING);
       await server.next();
       const other = await connectedClient(path);
       for (let i = 0; i < 2_000; i++) await other.request(bytes('warm'));
@@ -137,30 +139,40 @@ describe('a client that does not read', () => {
 });
 
 describe('a slow handler', () => {
-  test('makes a flooding client wait, and neither side grows', async () => {
+  test('makes a flooding client wait: nothing is lost, and neither side holds more than its bounds', async () => {
     const path = makePath();
-    const server = createSocketServer(path);
-    onTestFinished(() => server.close());
-    server.requests$
-      .pipe(
-        mergeMap(async (request) => {
-          await firstValueFrom(timer(1));
-          return { clientId: request.clientId, requestId: request.requestId, data: new Uint8Array(1) };
-        }, 1),
-      )
-      .subscribe(server.responses);
-    await server.listen();
-    const flooder = start('ask.mjs', { address: path, task: 'large', bytes: 16 * 1024 }, [
-      'env',
-      'NODE_OPTIONS=--expose-gc',
-    ]);
+    const size = 32 * KiB;
+    const workers = 512;
+    const count = 2 * workers;
+    // One request at a time, and a millisecond for each.
+    const slow = { address: path, handler: 'slow', delayMs: 1, handle: { concurrency: 1 }, count: true };
+    const server = start('serve.mjs', slow, COLLECTING);
+    await server.next();
+    const client = { maxPending: 2 * workers };
+    const pressing = { address: path, task: 'pressing', bytes: size, workers, rounds: 2, client };
+    const flooder = start('ask.mjs', pressing, COLLECTING);
     expect(await flooder.next()).toBe('connected');
-    const before = await memoryOf(flooder);
-    const heldBefore = process.memoryUsage().arrayBuffers;
-    let after = before;
-    while (after.sent < before.sent + 200) after = await memoryOf(flooder);
-    expect(after.rss - before.rss).toBeLessThan(32 * MiB);
-    expect(process.memoryUsage().arrayBuffers - heldBefore).toBeLessThan(8 * MiB);
+    const before = { flooder: await memoryOf(flooder), server: await memoryOf(server) };
+    const most = { waiting: 0, ahead: 0, ofFlooder: 0, ofServer: 0 };
+    flooder.send('go');
+    for (let last: Memory = before.flooder; last.right < count || last.sent < count;) {
+      // In this order: whatever it has taken by then was accepted before.
+      last = await memoryOf(flooder);
+      const atServer = await memoryOf(server);
+      most.waiting = Math.max(most.waiting, last.waiting);
+      most.ahead = Math.max(most.ahead, last.sent - atServer.inOrder);
+      most.ofFlooder = Math.max(most.ofFlooder, last.arrayBuffers - before.flooder.arrayBuffers);
+      most.ofServer = Math.max(most.ofServer, atServer.arrayBuffers - before.server.arrayBuffers);
+      // Measuring is not all they have to do.
+      await firstValueFrom(timer(20));
+    }
+    expect(await memoryOf(server)).toMatchObject({ inOrder: count, stats: { requests: count, messages: count } });
+    // send() waits, and takes no message for accepted that has no room in the window.
+    expect(most.waiting).toBeGreaterThan(workers / 2);
+    expect(most.ahead * size).toBeLessThanOrEqual(MiB);
+    // 16 MiB of requests are under way, and a window of them is at the server; the client has what waits, once.
+    expect(most.ofServer).toBeLessThan(4 * MiB);
+    expect(most.ofFlooder).toBeLessThan(2 * workers * size + 4 * MiB);
   });
 
   test('holds back one-way messages while nobody takes them: send() waits', async () => {
@@ -168,10 +180,7 @@ describe('a slow handler', () => {
     const server = createSocketServer(path);
     onTestFinished(() => server.close());
     await server.listen();
-    const flooder = start('ask.mjs', { address: path, task: 'flood', bytes: 16 * 1024 }, [
-      'env',
-      'NODE_OPTIONS=--expose-gc',
-    ]);
+    const flooder = start('ask.mjs', { address: path, task: 'flood', bytes: 16 * 1024 }, COLLECTING);
     expect(await flooder.next()).toBe('connected');
     let last = await memoryOf(flooder);
     for (let same = 0; same < 5;) {

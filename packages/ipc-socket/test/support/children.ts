@@ -60,3 +60,11 @@ function watch(child: ChildProcess): Child {
       }),
   };
 }
+
+/** The child's next message that `fits`. */
+export async function nextThat<T>(child: Child, fits: (message: T) => boolean): Promise<T> {
+  for (;;) {
+    const message = (await child.next()) as T;
+    if (fits(message)) return message;
+  }
+}
