@@ -341,7 +341,9 @@ describe('peers in another language', () => {
 describe('a server without descriptors', () => {
   test('survives EMFILE on accept, and serves again when there are some', async () => {
     const path = makePath();
-    const server = start('serve.mjs', { address: path }, ['sh', '-c', 'ulimit -n 48; exec "$@"', 'sh']);
+    // Enough of them to load all modules at once, and few when it listens.
+    const few = ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'];
+    const server = start('serve.mjs', { address: path, descriptors: 20 }, few);
     expect(await server.next()).toEqual({ listening: `unix:${path}` });
     const first = await connectedClient(path);
     const crowd = await Promise.all(Array.from({ length: 100 }, () => connectRaw(path)));
