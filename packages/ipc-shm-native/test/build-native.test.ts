@@ -64,11 +64,7 @@ test(
   { timeout: 300_000 },
   async () => {
     const folder = unpacked();
-    const built = build(
-      folder,
-      { GYP_DEFINES: 'spanwire_platform=unsupported', CXXFLAGS: '-O0', JOBS: '2' },
-      '--strict',
-    );
+    const built = build(folder, { GYP_DEFINES: 'spanwire_platform=unsupported', CXXFLAGS: '-O0' }, '--strict');
     expect(built).toMatchObject({ status: 0, stdout: 'built\n' });
 
     const child = start('unsupported.mjs', { folder });
