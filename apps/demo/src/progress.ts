@@ -15,6 +15,8 @@ export function showProgress(tally: Tally, total: number, stop: AbortSignal): ()
       barsize: 20,
       noTTYOutput: true,
       notTTYSchedule: LINE_EVERY_MS,
+      // Else an update prints a line of its own, the last one too.
+      synchronousUpdate: false,
       // Ctrl-C is not the end here.
       gracefulExit: false,
     },
@@ -29,12 +31,15 @@ export function showProgress(tally: Tally, total: number, stop: AbortSignal): ()
       note: stop.aborted ? ' | stopping' : '',
     };
   };
-  const update = (): void => bar.update(tally.total('files') + tally.total('errors'), numbers());
+  const done = (): number => tally.total('files') + tally.total('errors');
   bar.start(total, 0, numbers());
-  const timer = setInterval(update, REFRESH_MS);
+  const timer = setInterval(() => {
+    // That all is done is said once, at the end.
+    if (done() < total) bar.update(done(), numbers());
+  }, REFRESH_MS);
   return () => {
     clearInterval(timer);
-    update();
+    bar.update(done(), numbers());
     bar.stop();
   };
 }

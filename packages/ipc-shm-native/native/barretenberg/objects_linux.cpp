@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,8 +26,10 @@ const std::string directory = "/dev/shm/";
 // Small objects are touched at once: the first lap through a ring then takes no page faults.
 constexpr u64 populate_limit_bytes = u64{8} << 20;
 
-// Two servers that start at the same moment get in each other's way a few times at most.
-constexpr int claim_attempts = 8;
+// Servers that start at the same moment get in each other's way: each may take another one, which only looks, for the owner of a stale
+// name. Who looks is gone in microseconds, an owner stays.
+constexpr int claim_attempts = 16;
+constexpr long ns_between_attempts = 2'000'000;
 
 bool valid(const std::string& name) noexcept {
   return !name.empty() && name.size() <= max_name_bytes && name.find('/') == std::string::npos &&
@@ -159,17 +162,19 @@ result<objects> objects::create(const std::string& name, u64 request_capacity, u
   if (!request) return request.error();
   auto response = object::create(response_capacity);
   if (!response) return response.error();
-  for (int attempt = 0;; ++attempt) {
-    if (auto freed = free_name(made.request_path_); !freed) return freed.error();
-    if (auto freed = free_name(made.response_path_); !freed) return freed.error();
+  for (int attempt = 1;; ++attempt) {
+    auto named = free_name(made.request_path_);
+    if (named) named = free_name(made.response_path_);
     // The request last: that is what clients open first.
-    if (auto named = give_name(*response, made.response_path_); !named) {
-      if (named.error().code == EEXIST && attempt < claim_attempts) continue;
-      return named.error();
-    }
-    made.response = std::move(*response);
-    break;
+    if (named) named = give_name(*response, made.response_path_);
+    if (named) break;
+    const int error = named.error().code;
+    if (error != EADDRINUSE && error != EEXIST) return named.error();
+    if (attempt == claim_attempts) return failure{"shared memory name", EADDRINUSE};
+    const timespec pause{0, ns_between_attempts};
+    nanosleep(&pause, nullptr);
   }
+  made.response = std::move(*response);
   if (auto named = give_name(*request, made.request_path_); !named) {
     made.remove_names();
     if (named.error().code == EEXIST) return failure{"shared memory name", EADDRINUSE};
