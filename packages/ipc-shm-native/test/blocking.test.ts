@@ -68,13 +68,14 @@ describe.each([
     const { address } = await serving({ onLoop, requestRingBytes: ring, responseRingBytes: ring });
     const client = blockingClient(address);
     client.call(pattern(1));
-    for (const late of [wish('W', 60), wish('W', 60, 100_000)]) {
+    // Late by far: on a busy machine this thread may not run for long, and what has come by then counts.
+    for (const late of [wish('W', 500), wish('W', 500, 100_000)]) {
       const before = performance.now();
       expect(() => client.call(late, { timeoutMs: 20 })).toThrow(TimeoutError);
       expect(performance.now() - before).toBeGreaterThanOrEqual(20);
       for (const size of sizes) expect(Buffer.compare(client.call(pattern(size)), pattern(size))).toBe(0);
     }
-    expect(() => client.call(wish('W', 5), { timeoutMs: 0 })).toThrow(TimeoutError);
+    expect(() => client.call(wish('W', 200), { timeoutMs: 0 })).toThrow(TimeoutError);
     for (let i = 0; i < 100; i++) expect(client.call(pattern(i))).toEqual(pattern(i));
   });
 
