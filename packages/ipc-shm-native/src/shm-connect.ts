@@ -19,6 +19,7 @@ import { HelloBuffer } from './hello-buffer.ts';
 import { makeChannel } from './make-channel.ts';
 import type { ShmSettings } from './options.ts';
 import { Pump, type PumpOptions, type SlotOwner } from './pump.ts';
+import type { ShmChannel } from './shm-channel.ts';
 
 /** How long to wait for a place in the queue of a server that is being flooded with connections. */
 export const RETRY_MS = 5;
@@ -85,6 +86,31 @@ export class ClientHandshake {
     hub.sendHandshake(this.slot, READY, false);
     return server;
   }
+
+  /** The channel on the memory that came with `hello`. Its end is that of the pump. */
+  makeChannel(hello: PeerHello, graceMs: number, copying: boolean, onWelcome: () => void): ShmChannel {
+    const { pump, slot } = this;
+    return makeChannel(
+      {
+        pump,
+        slot,
+        isServer: false,
+        hello,
+        peer: pump.hub.peer(slot),
+        graceMs,
+        onWelcome,
+        // Later: it may be in the middle of its last batch.
+        onOver: () => pump.timers.later(() => pump.close()),
+      },
+      copying,
+    );
+  }
+}
+
+/** What a client throws that got no hello in time. */
+export function noHello(handshakeTimeoutMs: number): TimeoutError {
+  const message = `Expected the server to answer the hello within ${handshakeTimeoutMs} ms, got nothing`;
+  return new TimeoutError(message, handshakeTimeoutMs);
 }
 
 class Attempt implements SlotOwner {
@@ -114,10 +140,7 @@ class Attempt implements SlotOwner {
 
   start(): void {
     const { handshakeTimeoutMs } = this.#context.settings;
-    this.#timer = setTimeout(() => {
-      const message = `Expected the server to answer the hello within ${handshakeTimeoutMs} ms, got nothing`;
-      this.fail(new TimeoutError(message, handshakeTimeoutMs));
-    }, handshakeTimeoutMs);
+    this.#timer = setTimeout(() => this.fail(noHello(handshakeTimeoutMs)), handshakeTimeoutMs);
     this.#connect();
   }
 
@@ -134,25 +157,11 @@ class Attempt implements SlotOwner {
     try {
       const hello = handshake.read();
       if (hello === undefined) return;
-      const { slot } = handshake;
-      const pump = this.#pump;
-      const channel = makeChannel(
-        {
-          pump,
-          slot,
-          isServer: false,
-          hello,
-          peer: pump.hub.peer(slot),
-          graceMs: this.#context.settings.graceMs,
-          onWelcome: () => {
-            this.#end();
-            this.#resolve(channel);
-          },
-          // A microtask later: it may be in the middle of its last batch.
-          onOver: () => pump.timers.later(() => pump.close()),
-        },
-        this.#options.settings.copying,
-      );
+      const { graceMs } = this.#context.settings;
+      const channel = handshake.makeChannel(hello, graceMs, this.#options.settings.copying, () => {
+        this.#end();
+        this.#resolve(channel);
+      });
       // Until it is welcome: then whoever uses the channel is told.
       channel.onClosed = (reason, error) =>
         this.fail(error ?? new PeerGoneError(`The server ended the connection during the handshake: ${reason}`));

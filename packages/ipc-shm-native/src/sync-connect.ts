@@ -1,13 +1,12 @@
 /** Connects a client whose thread blocks. */
-import { PeerGoneError, ProtocolError, TimeoutError, type Hello } from '@spanwire/ipc-core';
+import { PeerGoneError, ProtocolError, type Hello } from '@spanwire/ipc-core';
 import { isNativeFailure } from './addon.ts';
 import { checkDefaultDirectory, type Rendezvous } from './address.ts';
 import { errnoName, toIpcError, translating } from './failures.ts';
-import { makeChannel } from './make-channel.ts';
 import type { ShmSettings } from './options.ts';
 import { Pump, type SlotOwner } from './pump.ts';
 import type { ShmChannel } from './shm-channel.ts';
-import { ClientHandshake, RETRY_MS } from './shm-connect.ts';
+import { ClientHandshake, noHello, RETRY_MS } from './shm-connect.ts';
 import { NEVER } from './never.ts';
 
 export interface SyncConnectOptions {
@@ -83,9 +82,7 @@ class Attempt implements SlotOwner {
   #remainingMs(): number {
     const remainingMs = this.#deadlineMs - performance.now();
     if (remainingMs > 0) return Math.ceil(remainingMs);
-    const { handshakeTimeoutMs } = this.#options;
-    const message = `Expected the server to answer the hello within ${handshakeTimeoutMs} ms, got nothing`;
-    throw new TimeoutError(message, handshakeTimeoutMs);
+    throw noHello(this.#options.handshakeTimeoutMs);
   }
 
   readable(): void {
@@ -94,24 +91,9 @@ class Attempt implements SlotOwner {
     try {
       const hello = handshake.read();
       if (hello === undefined) return;
-      const pump = this.#pump;
-      const { slot } = handshake;
-      const channel = makeChannel(
-        {
-          pump,
-          slot,
-          isServer: false,
-          hello,
-          peer: pump.hub.peer(slot),
-          graceMs: 0,
-          onWelcome: () => {
-            this.#welcome = true;
-          },
-          // Later: it may be in the middle of its last batch.
-          onOver: () => pump.timers.later(() => pump.close()),
-        },
-        this.#options.settings.copying,
-      );
+      const channel = handshake.makeChannel(hello, 0, this.#options.settings.copying, () => {
+        this.#welcome = true;
+      });
       channel.onClosed = (reason, error) => this.#fail(error ?? goneWith(reason));
       this.#channel = channel;
     } catch (error) {
