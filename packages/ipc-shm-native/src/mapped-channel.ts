@@ -15,9 +15,6 @@ import {
 import { RingClaim } from './ring-claim.ts';
 import { BROKEN_TAIL, capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions } from './shm-channel.ts';
 
-/** Fewer bytes are copied one by one. */
-const LOOP_BYTES = 64;
-
 export class MappedChannel extends ShmChannel {
   readonly capacityBytes: number;
   #buffer: ArrayBuffer;
@@ -39,7 +36,6 @@ export class MappedChannel extends ShmChannel {
   readonly #dataOut: number;
   #dataBytes: Uint8Array;
   #dataWords: Int32Array;
-  #dataInBytes: Uint8Array;
   #dataHead = 0;
   /** The peer's tail as last seen: it only grows, so looking again is needed only when the room seems short. */
   #dataTail = 0;
@@ -78,11 +74,6 @@ export class MappedChannel extends ShmChannel {
     this.#dataOut = dataOut;
     this.#dataBytes = new Uint8Array(buffer, dataOut, 2 * this.#dataCapacity);
     this.#dataWords = new Int32Array(buffer, dataOut, this.#dataCapacity / 2);
-    this.#dataInBytes = new Uint8Array(
-      buffer,
-      this.#dataIn,
-      2 * (isServer ? memory.requestRingBytes : memory.responseRingBytes),
-    );
     this.#controlBytes = new Uint8Array(buffer, controlOut, 2 * this.#controlCapacity);
     this.#controlWords = new Int32Array(buffer, controlOut, this.#controlCapacity / 2);
     this.#controlInBytes = new Uint8Array(buffer, controlIn, 2 * this.#controlCapacity);
@@ -208,12 +199,7 @@ export class MappedChannel extends ShmChannel {
   }
 
   protected override copyOf(offset: number, length: number): Uint8Array<ArrayBuffer> {
-    if (length > LOOP_BYTES) return new Uint8Array(this.view(offset, length));
-    // A view costs more than a few bytes.
-    const bytes = new Uint8Array(length);
-    const from = this.#dataInBytes;
-    for (let i = 0; i < length; i++) bytes[i] = from[offset + i] ?? 0;
-    return bytes;
+    return new Uint8Array(this.view(offset, length));
   }
 
   /** Views keep their ArrayBuffer, so none may outlive the connection here; those given out have length 0 from now on. */
@@ -223,7 +209,6 @@ export class MappedChannel extends ShmChannel {
     this.#buffer = NO_BUFFER;
     this.#words = NO_WORDS;
     this.#dataBytes = NO_BYTES;
-    this.#dataInBytes = NO_BYTES;
     this.#dataWords = NO_WORDS;
     this.#controlBytes = NO_BYTES;
     this.#controlWords = NO_WORDS;
