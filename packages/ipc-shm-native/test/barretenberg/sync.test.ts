@@ -87,7 +87,7 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
 
   test('throws ERR_IPC_TIMEOUT after timeoutMs, and gives the late answer to nobody', async () => {
     const { client, server } = await connect();
-    server.kill('SIGSTOP');
+    await server.stop();
     const before = performance.now();
     // The first one is under way; the second waits for its answer and is not even sent.
     expect(() => client.call(hashRequest(randomBytes(10)), { timeoutMs: 30 })).toThrow(TimeoutError);
@@ -100,7 +100,7 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
   test('waits for more than five seconds where it is told to, for its turn as for an answer', LONG, async () => {
     const { client, server } = await connect(4 * 1024);
     expectRightHash(client);
-    server.kill('SIGSTOP');
+    await server.stop();
     const data = new Uint8Array(dataBytesIn(largestIn(4 * 1024)));
     for (let call = 0; call < 2; call++) {
       const before = performance.now();
@@ -127,7 +127,7 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
     const server = await startBarretenberg(name, 64 * 1024);
     const caller = start('sync-caller.mjs', { name });
     expect(await caller.next()).toBe('calling');
-    server.kill('SIGSTOP');
+    await server.stop();
     const killedMs = performance.now();
     server.kill('SIGKILL');
     expect(await caller.next()).toBe('ERR_IPC_PEER_GONE');
@@ -160,7 +160,7 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
     const server = await startBarretenberg(name, 64 * 1024);
     const caller = start('sync-caller.mjs', { name, inWorker: true });
     expect(await caller.next()).toBe('calling');
-    server.kill('SIGSTOP');
+    await server.stop();
     caller.send({});
     expect(await caller.next()).toBe('terminated');
     expect(await caller.exited).toEqual({ code: 0, signal: null });
@@ -168,7 +168,7 @@ describe.skipIf(unavailable !== undefined)('a blocking client of the published s
 
   test('waits for a server that is busy for an earlier client, up to handshakeTimeoutMs', async () => {
     const { name, client, server } = await connect();
-    server.kill('SIGSTOP');
+    await server.stop();
     expect(() => client.call(hashRequest(randomBytes(10)), { timeoutMs: 10 })).toThrow(TimeoutError);
     client.close();
     expect(codeOf(() => clientOf(name, { handshakeTimeoutMs: 30 }))).toBe('ERR_IPC_TIMEOUT');

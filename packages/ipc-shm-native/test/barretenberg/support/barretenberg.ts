@@ -2,11 +2,12 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { findBbBinary, findNapiBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
 import { onTestFinished } from 'vitest';
+import { eventually } from '../../support/eventually.ts';
 
 const program: string | null = findBbBinary();
 /** The published client, a native addon. */
@@ -29,6 +30,17 @@ export interface Barretenberg {
   /** Resolves with how it ended. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   kill(signal: NodeJS.Signals): void;
+  /** Stops it until SIGCONT; resolves when none of its threads runs any more. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when a process that was sent SIGSTOP, or sent it to itself, does not run any more. */
+export async function untilStopped(pid: number): Promise<void> {
+  const tasks = `/proc/${pid}/task`;
+  await eventually(
+    () => readdirSync(tasks).every((task) => readFileSync(`${tasks}/${task}/stat`, 'latin1').includes(') T ')),
+    true,
+  );
 }
 
 /** Starts the server under `name` and waits until it says that it is ready. It ends with the test. */
@@ -64,11 +76,25 @@ export async function startBarretenberg(
       })
       .once('close', () => reject(new Error(`The server ended before it was ready. It said:\n${said.join('\n')}`)));
   });
-  return { pid: child.pid ?? 0, exited, kill: (signal) => void child.kill(signal) };
+  const pid = child.pid ?? 0;
+  return {
+    pid,
+    exited,
+    kill: (signal) => void child.kill(signal),
+    stop() {
+      child.kill('SIGSTOP');
+      return untilStopped(pid);
+    },
+  };
 }
 
 /** For tests of many thousand messages: where each of them waits for its turn on a busy machine, that takes minutes. */
 export const LONG = { timeout: 600_000 } as const;
+
+/** How many bytes the server has ever written for answers. */
+export function bytesOfAnswers(name: string): number {
+  return Number(readFileSync(`/dev/shm/${name}_response`).readBigUInt64LE(0));
+}
 
 /** Whether the server has read all requests, and so has answered them or given their answers up. */
 export function hasReadAll(name: string): boolean {
