@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import { decodeHello, encodeHello, IpcError, type IpcServer, type ClientEvent } from '@spanwire/ipc-core';
 import * as fc from 'fast-check';
 import { firstValueFrom, filter } from 'rxjs';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createSocketClient, createSocketServer, type SocketServerOptions } from '../src/index.ts';
 import { makePath } from './support/place.ts';
 import { connectRaw, HELLO, type RawPeer } from './support/raw.ts';
@@ -187,9 +187,19 @@ describe('a server among hostile peers', () => {
 describe('a client that greets', () => {
   test('gives up on a server that says nothing, with ERR_IPC_TIMEOUT and the way to the plain framing', async () => {
     const path = makePath();
-    await rawServer(path, () => {});
+    let heard = (): void => {};
+    const greeted = new Promise<void>((resolve) => (heard = resolve));
+    await rawServer(path, (socket) => void socket.once('data', () => heard()));
+    // Its time begins when it connects, and ends when it has greeted, not before.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     const client = createSocketClient(path, { handshakeTimeoutMs: 40 });
     const failure = client.connect();
+    await greeted;
+    vi.advanceTimersByTime(39);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await firstValueFrom(client.state$)).toBe('connecting');
+    vi.advanceTimersByTime(1);
     await expect(failure).rejects.toMatchObject({ code: 'ERR_IPC_TIMEOUT', timeoutMs: 40 });
     await expect(failure).rejects.toThrow('framing: "plain"');
   });

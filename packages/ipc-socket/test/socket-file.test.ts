@@ -15,6 +15,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { lockDirectory } from '../src/directory-lock.ts';
 import { createSocketClient, createSocketServer, type SocketServer } from '../src/index.ts';
 import { start } from './support/children.ts';
+import { LONG } from './support/long.ts';
 import { makeDirectory, makePath } from './support/place.ts';
 
 const text = new TextDecoder();
@@ -50,7 +51,7 @@ describe('the file of a Unix socket', () => {
     expect(readdirSync(dirname(path))).toEqual([]);
   });
 
-  test('never has a looser mode, not even with umask 0 and for a moment', async () => {
+  test('never has a looser mode, not even with umask 0 and for a moment', LONG, async () => {
     const path = makePath();
     const directory = dirname(path);
     const watcher = start('watch-modes.mjs', { path, directory });
@@ -98,7 +99,7 @@ describe('the file of a Unix socket', () => {
     expect(readdirSync(dirname(path))).toEqual([]);
   });
 
-  test('goes to exactly one of several servers that start at once, over a dead one', async () => {
+  test('goes to exactly one of several servers that start at once, over a dead one', LONG, async () => {
     for (let round = 0; round < 4; round++) {
       const path = makePath();
       const victim = start('bind-and-wait.mjs', { path });

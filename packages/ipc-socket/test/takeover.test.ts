@@ -15,7 +15,8 @@ const ASK = new Uint8Array(1);
 const CONFIRMATION = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0x90);
 
 function nameServer(path: string, name: string): IpcServer {
-  const server = createSocketServer(path, { handshakeTimeoutMs: 2_000 });
+  // Who has begun to greet it is in no hurry.
+  const server = createSocketServer(path, { handshakeTimeoutMs: 60_000 });
   onTestFinished(() => server.close());
   server.respond(() => new TextEncoder().encode(name));
   return server;

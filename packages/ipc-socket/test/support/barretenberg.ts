@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +26,8 @@ export interface Barretenberg {
   /** Resolves with how it ended. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   kill(signal: NodeJS.Signals): void;
+  /** Stops it until SIGCONT; resolves when none of its threads runs any more. */
+  stop(): Promise<void>;
 }
 
 /** Starts the server on the socket `path` and waits until it says that it is ready. It ends with the test. */
@@ -52,7 +54,20 @@ export async function startBarretenberg(path: string): Promise<Barretenberg> {
       })
       .once('close', () => reject(new Error(`The server ended before it was ready. It said:\n${said.join('\n')}`)));
   });
-  return { pid: child.pid ?? 0, exited, kill: (signal) => void child.kill(signal) };
+  const pid = child.pid ?? 0;
+  const isStopped = (): boolean =>
+    readdirSync(`/proc/${pid}/task`).every((task) =>
+      readFileSync(`/proc/${pid}/task/${task}/stat`, 'latin1').includes(') T '),
+    );
+  return {
+    pid,
+    exited,
+    kill: (signal) => void child.kill(signal),
+    async stop() {
+      child.kill('SIGSTOP');
+      while (!isStopped()) await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
 }
 
 /** A server of ours as a program that the published client can start, run by this very Node.js. */
