@@ -10,36 +10,38 @@ import { json, serve, utf8 } from '@spanwire/ipc-rx';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
 import {
   BehaviorSubject,
-  concatMap,
-  filter,
   finalize,
-  from,
   interval,
   lastValueFrom,
   map,
   Observable,
   scan,
   switchMap,
-  take,
+  takeWhile,
   tap,
 } from 'rxjs';
 
 const [role, address = ''] = process.argv.slice(2);
 
 if (role === 'server') {
-  const words = Array.from({ length: 26 * 26 }, (_, i) => `${String.fromCharCode(97 + i / 26, 97 + (i % 26))}-word`);
+  const LETTERS = Array.from('abcdefghijklmnopqrstuvwxyz');
+  /** All words of four letters that begin with `prefix`. @param {string} prefix @returns {Generator<string, undefined>} */
+  function* wordsFrom(prefix) {
+    if (prefix.length === 4) yield prefix;
+    else for (const letter of LETTERS) yield* wordsFrom(prefix + letter);
+  }
   const stats = { started: 0, finished: 0, cancelled: 0 };
   const search = (/** @type {string} */ prefix) =>
     new Observable((subscriber) => {
       stats.started++;
       let finished = false;
       subscriber.add(() => (finished ? stats.finished++ : stats.cancelled++));
-      // A search takes a while: a few words at a time.
+      const words = wordsFrom(prefix);
+      // It finds a word every 10 ms: "q" would take minutes, "quiz" is there at once.
       return interval(10)
         .pipe(
-          take(words.length / 26),
-          concatMap((i) => from(words.slice(i * 26, (i + 1) * 26))),
-          filter((word) => word.startsWith(prefix)),
+          map(() => words.next().value),
+          takeWhile((word) => word !== undefined),
           map((word) => utf8.encode(word)),
           tap({ complete: () => (finished = true) }),
         )
@@ -60,7 +62,7 @@ if (role === 'server') {
   await client.connect();
 
   // What is typed: the next keystroke comes as soon as the first result is there.
-  const texts = ['qu', 'q', 'qx'];
+  const texts = ['qu', 'q', 'quiz'];
   const typed$ = new BehaviorSubject('q');
   let leftEarly = 0;
   const results$ = typed$.pipe(
