@@ -12,7 +12,7 @@ import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
  * through. Unsubscribe: the source is left.
  *
  * @example
- * client.request$(query).pipe(untilAborted(AbortSignal.timeout(500))).subscribe({ next: show, error: giveUp });
+ * client.request$(query).pipe(untilAborted(AbortSignal.timeout(5_000))).subscribe({ next: show, error: giveUp });
  */
 export function untilAborted<T>(signal: AbortSignal): MonoTypeOperatorFunction<T> {
   return (source) =>

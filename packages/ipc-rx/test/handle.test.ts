@@ -99,8 +99,10 @@ describe.each(transports)('handle over $name', ({ open }) => {
     const client = await scene.connect();
     const started = new Log<string>();
     const finish: Array<() => void> = [];
+    const arrived = new Log<IpcRequest>();
     scene.server.requests$
       .pipe(
+        tap((request) => arrived.add(request)),
         handle(
           (_clientId, request) => {
             started.add(text(request));
@@ -111,8 +113,9 @@ describe.each(transports)('handle over $name', ({ open }) => {
       )
       .subscribe(scene.server.responses);
     const replies = ['1', '2', '3', '4'].map((each) => client.request(bytes(each)));
-    await started.reaches(2);
+    await arrived.reaches(4);
     expect(scene.server.stats.openRequests).toBe(4);
+    expect(started.entries).toEqual(['1', '2']);
     for (const [i, reply] of replies.entries()) {
       finish[i]?.();
       expect(text(await reply)).toBe(String(i + 1));

@@ -1,6 +1,6 @@
 import type { Bytes, IpcRequest } from '@spanwire/ipc-core';
 import { handle, limitInFlight } from '@spanwire/ipc-rx';
-import { of, type MonoTypeOperatorFunction } from 'rxjs';
+import { of, tap, type MonoTypeOperatorFunction } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { refuses } from './support/bad-arguments.ts';
 import { Log } from './support/log.ts';
@@ -149,13 +149,17 @@ describe.each(transports)('limitInFlight over $name', ({ open }) => {
     await using scene = await open();
     const client = await scene.connect();
     const started = new Log<string>();
+    const arrived = new Log<IpcRequest>();
+    const aborted = new Log<true>();
     let finish: (() => void) | undefined;
     scene.server.requests$
       .pipe(
+        tap((request) => arrived.add(request)),
         limitInFlight(1),
-        handle((_clientId, request) => {
+        handle((_clientId, request, { signal }) => {
           started.add(text(request));
           if (text(request) !== 'first') return request;
+          signal.addEventListener('abort', () => aborted.add(true));
           return new Promise((resolve) => (finish = () => resolve(request)));
         }),
       )
@@ -164,10 +168,10 @@ describe.each(transports)('limitInFlight over $name', ({ open }) => {
     const first = client.request(bytes('first'), { signal: cancel.signal }).catch((error: unknown) => error);
     await started.reaches(1);
     const second = client.request(bytes('second'));
+    await arrived.reaches(2);
     cancel.abort(new Error('changed my mind'));
     expect(await first).toMatchObject({ message: 'changed my mind' });
-    // The cancel has come when this has: it is the same connection.
-    await client.send(bytes('')).catch(() => undefined);
+    await aborted.reaches(1);
     expect(started.entries).toEqual(['first']);
     finish?.();
     expect(text(await second)).toBe('second');
