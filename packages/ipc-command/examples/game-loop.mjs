@@ -59,6 +59,8 @@ const server = await createCommandServer(
 const alone = await play();
 const visitors = fork(fileURLToPath(new URL('game-loop-visitors.mjs', import.meta.url)), [address]);
 await new Promise((resolve) => visitors.once('message', resolve));
+// Their first command is there before the first frame is: starting a process is no part of the game.
+while (server.pendingCount === 0) await new Promise((resolve) => setImmediate(resolve));
 const visited = await play();
 visitors.kill('SIGTERM');
 await server.close();
