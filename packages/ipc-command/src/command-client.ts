@@ -49,7 +49,7 @@ export interface CommandClientOptions extends Omit<ClientOptions, 'hello'> {
  *
  * @example
  * await using client = createCommandClient(commands, 'unix:/run/user/1000/stack.sock');
- * const { sum } = await client.add({ a: 5, b: 3 }, { timeoutMs: 1_000 });
+ * const { sum } = await client.add({ a: 5, b: 3 }, { timeoutMs: 5_000 });
  * client.ticks().pipe(take(3)).subscribe(console.log);
  */
 export function createCommandClient<C extends CommandMap>(

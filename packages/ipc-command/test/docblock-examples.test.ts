@@ -89,7 +89,7 @@ test('clientSend, createCommandClient and CommandStream', async () => {
   }
   {
     await using client = createCommandClient(commands, stack_sock);
-    const { sum } = await client.add({ a: 5, b: 3 }, { timeoutMs: 1_000 });
+    const { sum } = await client.add({ a: 5, b: 3 }, { timeoutMs: 5_000 });
     client.ticks().pipe(take(3)).subscribe(console.log);
     expect(sum).toBe(8);
     await until(
