@@ -1,8 +1,8 @@
 /** Requests that are written where they leave from. */
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Bytes, IpcClient, RequestClaim } from '../contract.ts';
 import { MessageTooLargeError, SpanReleasedError } from '../errors.ts';
-import { deferred, eventually, expectCode, failureOf, turn } from './eventually.ts';
+import { deferred, eventually, expectCode, failureOf, stopTime, turn } from './eventually.ts';
 import { echo, serve, serveWith, stateOf, withClient } from './fixture.ts';
 import { pattern, readU32, sameBytes, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -139,23 +139,21 @@ export function describeClaims(transport: TransportUnderTest): void {
     const { client, server } = await withClient(transport, (_clientId, request) =>
       readU32(request) === 1 ? request : gate.promise,
     );
-    // Time that only passes here: how long an answer takes on this machine is no part of the question.
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-    onTestFinished(() => void vi.useRealTimers());
+    const { passTime } = stopTime();
     const claim = client.claim(4, { timeoutMs: 1000 })!;
-    vi.advanceTimersByTime(5000);
+    passTime(5000);
     claim.span.set(u32(1));
     expect(readU32(await claim.publish())).toBe(1);
     const late = client.claim(4, { timeoutMs: 1000 })!;
-    vi.advanceTimersByTime(5000);
+    passTime(5000);
     late.span.set(u32(2));
     let failure: unknown;
     const failed = failureOf(late.publish()).then((error) => (failure = error));
     await eventually('the request is there', () => server.stats.requests === 2);
-    vi.advanceTimersByTime(999);
+    passTime(999);
     await turn();
     expect(failure).toBeUndefined();
-    vi.advanceTimersByTime(1);
+    passTime(1);
     expect(await failed).toMatchObject({ code: 'ERR_IPC_TIMEOUT' });
     gate.resolve(u32(2));
     await eventually('nothing is pending', () => client.stats.pending === 0);

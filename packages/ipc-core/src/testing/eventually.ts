@@ -1,6 +1,6 @@
 /** Waiting for conditions, without a guess of how long they take. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect } from 'vitest';
+import { expect, onTestFinished, vi } from 'vitest';
 import type { IpcErrorCode } from '../errors.ts';
 
 /** A watchdog against hangs, below the suite's own time limit so that the message says what was awaited. */
@@ -8,13 +8,38 @@ const WATCHDOG_MS = 120_000;
 /** The limit of one test: with other work on the machine, a test may take long without being wrong. */
 export const TEST_TIMEOUT_MS = 300_000;
 
+/** The real one, also in tests that stop the time. */
+const now = performance.now.bind(performance);
+
 /** Resolves once `condition` holds; `what` names it when it never does. */
 export async function eventually(what: string, condition: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + WATCHDOG_MS;
+  const giveUpAt = now() + WATCHDOG_MS;
   while (!condition()) {
-    if (performance.now() > giveUpAt) throw new Error(`Expected within ${WATCHDOG_MS} ms: ${what}`);
+    if (now() > giveUpAt) throw new Error(`Expected within ${WATCHDOG_MS} ms: ${what}`);
     await turn();
   }
+}
+
+/**
+ * Resolves with `count()` once it stood still for a whole `conversation` of somebody else: whatever could still come has come, however long it
+ * takes on this machine.
+ */
+export async function standsStill(count: () => number, conversation: () => Promise<void>): Promise<number> {
+  for (;;) {
+    const before = count();
+    await conversation();
+    if (count() === before) return before;
+  }
+}
+
+/**
+ * From now on, to the end of the test, the time of timeouts passes by `passTime` only: how long anything takes on this machine is no part of
+ * the question.
+ */
+export function stopTime(): { readonly passTime: (ms: number) => void } {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  return { passTime: (ms) => void vi.advanceTimersByTime(ms) };
 }
 
 /** A turn of the event loop, with its timers. Fake timers do not touch it. */

@@ -9,13 +9,14 @@ import type { TransportUnderTest } from './transport-under-test.ts';
 
 export function describeHandlers(transport: TransportUnderTest): void {
   test('at most `concurrency` handlers run at once, and all requests are answered', async () => {
+    const gate = deferred();
     let running = 0;
     let most = 0;
     const fixture = await serveWith(
       transport,
       async (_id, request) => {
         most = Math.max(most, ++running);
-        await Promise.resolve();
+        await gate.promise;
         running--;
         return request;
       },
@@ -23,8 +24,11 @@ export function describeHandlers(transport: TransportUnderTest): void {
       { concurrency: 3 },
     );
     const client = await fixture.client();
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => client.request(u32(i))));
-    expect(answers.map((answer) => readU32(answer))).toEqual([...Array(100).keys()]);
+    const answers = Array.from({ length: 100 }, (_, i) => client.request(u32(i)));
+    await eventually('all came', () => fixture.server.stats.requests === 100);
+    expect(running).toBe(3);
+    gate.resolve();
+    expect((await Promise.all(answers)).map((answer) => readU32(answer))).toEqual([...Array(100).keys()]);
     expect(most).toBe(3);
   });
 

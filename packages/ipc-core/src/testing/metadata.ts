@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { IpcRequest } from '../contract.ts';
 import { FLAG_EXTENSION, KIND_REQUEST } from '../frame.ts';
-import { deferred, eventually, expectCode } from './eventually.ts';
+import { deferred, eventually, expectCode, stopTime } from './eventually.ts';
 import { echo, serveWith, withClient } from './fixture.ts';
 import { bytesOf, pattern, textOf, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -49,16 +49,20 @@ export function describeMetadata(transport: TransportUnderTest): void {
 
   test('the deadline aborts the signal of the request, and an answer after it is dropped', async () => {
     const gate = deferred();
-    const aborted: unknown[] = [];
+    const running: AbortSignal[] = [];
     const { client, fixture } = await withClient(transport, async (_id, request, info) => {
       if (textOf(request) !== 'slow') return request;
-      info.signal.addEventListener('abort', () => aborted.push(info.signal.reason));
+      running.push(info.signal);
       await gate.promise;
       return request;
     });
-    // Long enough for the handler to have the request before, on a machine that is busy.
-    await expectCode(client.request(bytesOf('slow'), { timeoutMs: 500 }), 'ERR_IPC_TIMEOUT');
-    await eventually('the signal aborts', () => aborted.length === 1);
+    const { passTime } = stopTime();
+    const late = expectCode(client.request(bytesOf('slow'), { timeoutMs: 500 }), 'ERR_IPC_TIMEOUT');
+    await eventually('it runs', () => running.length === 1);
+    expect(running[0]!.aborted).toBe(false);
+    passTime(500);
+    await late;
+    await eventually('the signal aborts', () => running[0]!.aborted);
     gate.resolve();
     await eventually('the late answer is dropped', () => fixture.server.stats.droppedAnswers === 1);
     expect(textOf(await client.request(bytesOf('next')))).toBe('next');

@@ -184,7 +184,8 @@ export function describeOneWay(transport: TransportUnderTest): void {
     expect(await client.receive(0)).toBeUndefined();
     const startedMs = performance.now();
     expect(await client.receive(30)).toBeUndefined();
-    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(29);
+    // Timers may fire a little early, since times are rounded.
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(25);
     const waiting = [client.receive(), client.receive(), client.receive(30_000)];
     for (let i = 0; i < 3; i++) fixture.server.send(clientId, u32(i));
     expect((await Promise.all(waiting)).map((data) => readU32(data!))).toEqual([0, 1, 2]);

@@ -70,7 +70,8 @@ export function describePull(transport: TransportUnderTest): void {
     expect(await fixture.server.waitForData(0)).toBeUndefined();
     const startedMs = performance.now();
     expect(await fixture.server.waitForData(30)).toBeUndefined();
-    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(29);
+    // Timers may fire a little early, since times are rounded.
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(25);
     await expect(fixture.server.waitForData(-1)).rejects.toBeInstanceOf(RangeError);
     const waiting = fixture.server.waitForData();
     const client = await fixture.client();

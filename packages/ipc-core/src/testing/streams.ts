@@ -3,7 +3,7 @@ import { concat, from, interval, map, NEVER, Observable, of, range, Subject, tak
 import { expect, test } from 'vitest';
 import type { Bytes, HandlerOutput } from '../contract.ts';
 import { RemoteError } from '../errors.ts';
-import { eventually, failureOf } from './eventually.ts';
+import { eventually, failureOf, stopTime } from './eventually.ts';
 import { withClient } from './fixture.ts';
 import { bytesOf, pattern, readU32, sameBytes, textOf, u32 } from './payloads.ts';
 import { itemsOf, PulledItems } from './sources.ts';
@@ -174,11 +174,21 @@ export function describeStreams(transport: TransportUnderTest): void {
   });
 
   test('a stream longer than its timeoutMs errors with ERR_IPC_TIMEOUT and is cancelled', async () => {
+    let subscribed = 0;
     let unsubscribed = 0;
-    const { client } = await withClient(transport, () => new Observable<Uint8Array>(() => () => unsubscribed++));
-    expect(await failureOf(itemsOf(client.request$(u32(0), { timeoutMs: 20 })))).toMatchObject({
-      code: 'ERR_IPC_TIMEOUT',
-    });
+    const { client } = await withClient(
+      transport,
+      () =>
+        new Observable<Uint8Array>(() => {
+          subscribed++;
+          return () => unsubscribed++;
+        }),
+    );
+    const { passTime } = stopTime();
+    const failure = failureOf(itemsOf(client.request$(u32(0), { timeoutMs: 20 })));
+    await eventually('the source is subscribed', () => subscribed === 1);
+    passTime(20);
+    expect(await failure).toMatchObject({ code: 'ERR_IPC_TIMEOUT' });
     await eventually('the source is unsubscribed', () => unsubscribed === 1);
   });
 
