@@ -172,7 +172,7 @@ export function describeWindows(transport: TransportUnderTest): void {
     );
     const other = await fixture.client();
     const raw = await fixture.raw({ holding: true, responseWindowBytes: 64 * KiB });
-    const count = 500;
+    const count = 300;
     const requests = (async () => {
       for (let i = 1; i <= count; i++) await raw.send(KIND_REQUEST, i, numbered(i, 8));
     })();
