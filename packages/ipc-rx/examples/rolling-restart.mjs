@@ -10,7 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { handle, requestEach, resendRefused } from '@spanwire/ipc-rx';
 import { createSocketClient, createSocketServer } from '@spanwire/ipc-socket';
-import { firstValueFrom, from, lastValueFrom, map, skip, Subject, tap } from 'rxjs';
+import { filter, firstValueFrom, from, lastValueFrom, map, skip, Subject, tap } from 'rxjs';
 
 const [role, address = ''] = process.argv.slice(2);
 
@@ -83,6 +83,8 @@ if (role === 'server') {
   for (let restart = 0; restart < 3; restart++) {
     await firstValueFrom(answers$.pipe(skip(1_000)));
     server = await startServer();
+    // Until it has its part of the load.
+    await firstValueFrom(answers$.pipe(filter((pid) => pid === `${server.pid}`)));
   }
   restarted.abort();
   const asked = (await work).flat();
