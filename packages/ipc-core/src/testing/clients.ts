@@ -243,11 +243,12 @@ export function describeClients(transport: TransportUnderTest): void {
     const running = client.request(u32(1));
     const source = new Subject<Uint8Array>();
     await eventually('it runs', () => fixture.server.stats.openRequests === 1);
+    // Until it knows, it may still ask the old one, and be refused.
+    const knows = firstValueFrom(client.state$.pipe(filter((state) => state !== 'connected')));
     fixture.server.requestShutdown();
     const second = fixture.another();
     await listenWhenFree(second);
-    // Until it knows, it may still ask the old one, and be refused.
-    await firstValueFrom(client.state$.pipe(filter((state) => state !== 'connected')));
+    await knows;
     second.respond((_id, request) => (textOf(request) === 'stream' ? source : bytesOf('new')));
     expect(textOf(await client.request(u32(2)))).toBe('new');
     const items: string[] = [];
