@@ -7,6 +7,9 @@ import { turn } from './eventually.ts';
 import { RawPeer } from './raw-peer.ts';
 import type { AddressUnderTest, TransportUnderTest } from './transport-under-test.ts';
 
+/** Where these are not the question: dozens of clients that connect at once take seconds on a busy machine. */
+const PATIENCE = { handshakeTimeoutMs: 60_000, graceMs: 60_000 };
+
 export interface RawOptions extends ClientOptions {
   /** Release nothing that comes. */
   readonly holding?: boolean | undefined;
@@ -30,14 +33,14 @@ export class Fixture {
 
   /** One more server at the same address. */
   another(options?: ServerOptions): IpcServer {
-    const server = this.address.createServer(options);
+    const server = this.address.createServer({ ...PATIENCE, ...options });
     this.#servers.push(server);
     return server;
   }
 
   /** A client that is not connected. */
   idle(options?: ClientOptions): IpcClient {
-    const client = this.address.createClient(options);
+    const client = this.address.createClient({ ...PATIENCE, ...options });
     this.#clients.push(client);
     return client;
   }
@@ -66,7 +69,7 @@ export class Fixture {
   /** A connected channel. */
   async raw(options: RawOptions = {}): Promise<RawPeer> {
     const { holding = false, deaf = false, ...clientOptions } = options;
-    const settings = resolveClientOptions(clientOptions);
+    const settings = resolveClientOptions({ ...PATIENCE, ...clientOptions });
     const connect = this.address.connect({ settings, hello: helloOfClient(settings) });
     const peer = new RawPeer(await connect(new AbortController().signal), holding);
     this.#raw.push(peer);
