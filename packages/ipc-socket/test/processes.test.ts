@@ -40,8 +40,8 @@ function disconnected(server: IpcServer): Promise<ClientEvent> {
   return firstValueFrom(server.clients$.pipe(filter((event) => event.type === 'disconnected')));
 }
 
-/** Node for children who are asked for their {@link Memory}: what they could give up is no part of it. */
-const COLLECTING = ['env', 'NODE_OPTIONS=--expose-gc'];
+/** Node for children who are asked for their {@link Memory}: what they could give up is no part of it, nor how far V8 lets garbage grow. */
+const COLLECTING = { flags: ['--expose-gc', '--max-semi-space-size=1'] };
 
 interface Memory {
   rss: number;
@@ -360,7 +360,7 @@ describe('a server without descriptors', () => {
   test('survives EMFILE on accept, and serves again when there are some', async () => {
     const path = makePath();
     // Enough of them to load all modules at once, and few when it listens.
-    const few = ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'];
+    const few = { wrapper: ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh'] };
     const server = start('serve.mjs', { address: path, descriptors: 20 }, few);
     expect(await server.next()).toEqual({ listening: `unix:${path}` });
     const first = await connectedClient(path);

@@ -13,14 +13,24 @@ export interface Child {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
 
+export interface HowToStart {
+  /** Of Node.js. */
+  readonly flags?: readonly string[];
+  /** A command that runs the command behind it. */
+  readonly wrapper?: readonly string[];
+}
+
 /** Forks `fixtures/<name>` with `options` as its JSON argument. */
-export function start(name: string, options: unknown = {}, wrapper?: readonly string[]): Child {
+export function start(name: string, options: unknown = {}, { flags = [], wrapper }: HowToStart = {}): Child {
   const file = fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
   const argument = JSON.stringify(options);
   const child =
     wrapper === undefined
-      ? fork(file, [argument], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
-      : spawn(wrapper[0] ?? '', [...wrapper.slice(1), process.execPath, file, argument], {
+      ? fork(file, [argument], {
+          execArgv: [...process.execArgv, ...flags],
+          stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+        })
+      : spawn(wrapper[0] ?? '', [...wrapper.slice(1), process.execPath, ...flags, file, argument], {
           stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
         });
   return watch(child);
