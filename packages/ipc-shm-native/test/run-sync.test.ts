@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import type { IpcClient } from '@spanwire/ipc-core';
+import { helloOfClient, KIND_REQUEST, resolveClientOptions, type Channel, type IpcClient } from '@spanwire/ipc-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createShmServer } from '../src/index.ts';
+import { createShmServer, shmConnect, type ShmSyncClient } from '../src/index.ts';
 import {
   blockingClient,
   codeOf,
@@ -16,9 +15,29 @@ import {
   wish,
 } from './support/blocking.ts';
 import { eventually } from './support/eventually.ts';
-import { clientHello } from './support/peers.ts';
+import { clientHello, ended } from './support/peers.ts';
 import { makeDirectory } from './support/place.ts';
 import { holdingsOf, sleepsOf } from './support/process.ts';
+
+/** A connection that takes none of its answers. */
+async function deafClient(address: string): Promise<Channel> {
+  const settings = resolveClientOptions();
+  const connect = shmConnect(address)({ settings, hello: helloOfClient(settings) });
+  const channel = await connect(new AbortController().signal);
+  onTestFinished(() => channel.close('gone'));
+  return channel;
+}
+
+/** A client of a server that says `code` for a while: until another one has left, or until this process was quick enough. */
+function untilLetIn(address: string, code: string): ShmSyncClient {
+  for (;;) {
+    try {
+      return blockingClient(address);
+    } catch (error) {
+      expect(error).toMatchObject({ code });
+    }
+  }
+}
 
 describe('a server that blocks', () => {
   test('serves clients on the event loop: requests, one-way messages, streams of one item, metadata', async () => {
@@ -66,13 +85,15 @@ describe('a server that blocks', () => {
   });
 
   test('cancels what it has not begun: the request is never handled', async () => {
-    const { address } = await serving();
+    const { address, begun, open } = await serving();
     const client = await loopClient(address);
     const abort = new AbortController();
-    const first = client.request(wish('W', 50));
+    const first = client.request(wish('W', 1));
+    await begun(1);
     const second = client.request(wish('S'), { signal: abort.signal });
     abort.abort(new Error('never mind'));
     await expect(second).rejects.toThrow('never mind');
+    open(1);
     await first;
     // It would have shut down.
     expect(await client.request(pattern(4))).toEqual(pattern(4));
@@ -123,22 +144,28 @@ describe('a server that blocks', () => {
   });
 
   test('answers what came before the shutdown, and refuses what came after it', async () => {
-    const { address, over } = await serving();
+    const { address, over, open } = await serving();
     const client = await loopClient(address);
-    const all = [wish('W', 20), wish('S'), pattern(5), pattern(6)].map((data) => client.request(data));
-    const results = await Promise.allSettled(all);
+    const all = [wish('W', 1), wish('S'), pattern(5), pattern(6)].map((data) => client.request(data));
+    const settled = Promise.allSettled(all);
+    // Not before all of them are sent.
+    open(1);
+    const results = await settled;
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected']);
     expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ code: 'ERR_IPC_REFUSED' });
     await over();
   });
 
   test('whose stop flag is set while it handles many requests at once starts none of the others', async () => {
-    const { server, address, over } = await serving();
+    const { server, address, over, says, begun, open } = await serving();
     const client = await loopClient(address);
-    const first = client.request(wish('W', 400));
+    const first = client.request(wish('W', 1));
     const rest = Array.from({ length: 200 }, () => client.request(pattern(8)));
     const results = Promise.allSettled([first, ...rest]);
+    await begun(1);
     server.send('stop');
+    await says('stopping');
+    open(1);
     const [head, ...others] = await results;
     expect(head).toMatchObject({ status: 'fulfilled' });
     expect(new Set(others.map((other) => other.status))).toEqual(new Set(['rejected']));
@@ -146,9 +173,9 @@ describe('a server that blocks', () => {
     await over();
   });
 
-  test('drops who does not finish the handshake, who says something else, and who is one too many', async () => {
-    const { address, path, server } = await serving({ maxClients: 2, handshakeTimeoutMs: 100 });
-    const steady = blockingClient(address);
+  test('drops who does not finish the handshake, and who says something else', async () => {
+    const { address, path, server } = await serving({ handshakeTimeoutMs: 100 });
+    const steady = untilLetIn(address, 'ERR_IPC_PEER_GONE');
     steady.call(pattern(1));
     const before = holdingsOf(server.pid);
     const silent = createConnection(path).resume();
@@ -156,20 +183,17 @@ describe('a server that blocks', () => {
     const halfway = createConnection(path).resume();
     garbage.write('GET / HTTP/1.1\r\n\r\n');
     halfway.write(Buffer.from(clientHello, 'hex'));
-    await Promise.all([silent, garbage, halfway].map((socket) => once(socket, 'close')));
+    await Promise.all([silent, garbage, halfway].map(ended));
     await eventually(() => holdingsOf(server.pid), before);
-    const second = blockingClient(address);
+    expect(steady.call(pattern(3))).toEqual(pattern(3));
+  });
+
+  test('refuses who is one too many, and takes the next one once another has left', async () => {
+    const { address } = await serving({ maxClients: 2 });
+    const [steady, second] = [blockingClient(address), blockingClient(address)];
     expect(codeOf(() => blockingClient(address))).toBe('ERR_IPC_OVERLOADED');
     second.close();
-    const third = await (async () => {
-      for (;;) {
-        try {
-          return blockingClient(address);
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'ERR_IPC_OVERLOADED' });
-        }
-      }
-    })();
+    const third = untilLetIn(address, 'ERR_IPC_OVERLOADED');
     expect(third.call(pattern(2))).toEqual(pattern(2));
     expect(steady.call(pattern(3))).toEqual(pattern(3));
   });
@@ -177,25 +201,33 @@ describe('a server that blocks', () => {
   test('drops a client that takes no answers after stalledClient.afterMs, and serves the others meanwhile', async () => {
     const small = { requestRingBytes: ring, responseRingBytes: ring };
     const { address, next } = await serving({ ...small, stalledClient: { afterMs: 200 } });
-    const client = await loopClient(address);
+    const deaf = await deafClient(address);
     await next('came');
     const steady = blockingClient(address);
     await next('came');
-    // More answers than the ring holds, for somebody whose event loop stands still.
-    const asked = Promise.allSettled(Array.from({ length: 20 }, () => client.request(wish('L', 4000))));
-    await new Promise((resolve) => setImmediate(resolve));
-    for (const until = performance.now() + 600; performance.now() < until;) steady.call(pattern(10));
-    expect(await next('left')).toMatchObject({ left: 1, reason: 'stalled' });
-    await asked;
+    // More answers than the ring holds.
+    for (let id = 1; id <= 20; id++) expect(deaf.trySend('data', KIND_REQUEST, id, 0, wish('L', 4000))).toBe(true);
+    const served = { going: true };
+    const left = next('left').finally(() => (served.going = false));
+    while (served.going) {
+      expect(steady.call(pattern(10))).toEqual(pattern(10));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await left).toMatchObject({ left: 1, reason: 'stalled' });
+    expect(steady.call(pattern(11))).toEqual(pattern(11));
   });
 
   test('sleeps while there is nothing to do', async () => {
     const { server, address } = await serving();
     const client = blockingClient(address);
     client.call(pattern(1));
-    const cpuBefore = cpuTicksOf(server.pid);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    expect(cpuTicksOf(server.pid) - cpuBefore).toBeLessThanOrEqual(5);
+    // In the end: what the runtime does after its start is not over yet, and on a busy machine the time that a process
+    // did not run while it should have may count as its own. Who spins is never idle.
+    for (let used = Infinity; used > 5;) {
+      const before = cpuTicksOf(server.pid);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      used = cpuTicksOf(server.pid) - before;
+    }
     expect(sleepsOf(server.pid)).toBeGreaterThan(0);
   });
 

@@ -1,5 +1,5 @@
 /** What tests of the blocking form share: a server in a process of its own, and clients of both kinds. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { IpcError, type IpcClient } from '@spanwire/ipc-core';
 import { onTestFinished } from 'vitest';
 import {
@@ -26,8 +26,14 @@ export interface Serving {
   readonly path: string;
   /** The next thing it says that has this field. */
   readonly next: (field: 'came' | 'left' | 'message' | 'threw') => Promise<Record<string, unknown>>;
+  /** Resolves when it says that. */
+  readonly says: (text: string) => Promise<void>;
   /** Resolves when it has ended. */
   readonly over: () => Promise<void>;
+  /** Resolves once the handler of `wish('W', number)` has begun; it goes on when it is let. */
+  readonly begun: (number: number) => Promise<void>;
+  /** Lets the handler of `wish('W', number)` answer: at once, or when it comes. */
+  readonly open: (number: number) => void;
 }
 
 /** Where it serves, and how: see the fixture. */
@@ -42,7 +48,8 @@ export async function serving(options: ShmServerOptions & Manner = {}): Promise<
   const path = `${makeDirectory()}/s`;
   const address = `shm:${path}`;
   const { onLoop = false, onMain = false, handles, handler, ...own } = options;
-  const server = start('sync-server.mjs', { address, server: own, onLoop, onMain, handles, handler });
+  const gates = makeDirectory();
+  const server = start('sync-server.mjs', { address, server: own, onLoop, onMain, handles, handler, gates });
   await eventually(() => existsSync(path), true);
   const next = async (field: string): Promise<Record<string, unknown>> => {
     for (;;) {
@@ -50,10 +57,19 @@ export async function serving(options: ShmServerOptions & Manner = {}): Promise<
       if (typeof said === 'object' && said !== null && field in said) return said as Record<string, unknown>;
     }
   };
-  const over = async (): Promise<void> => {
-    while ((await server.next<unknown>()) !== 'over');
+  const says = async (text: string): Promise<void> => {
+    while ((await server.next<unknown>()) !== text);
   };
-  return { server, address, path, next, over };
+  return {
+    server,
+    address,
+    path,
+    next,
+    says,
+    over: () => says('over'),
+    begun: (number) => eventually(() => existsSync(`${gates}/${number}.begun`), true),
+    open: (number) => writeFileSync(`${gates}/${number}.open`, ''),
+  };
 }
 
 export function blockingClient(address: string, options?: ShmSyncClientOptions): ShmSyncClient {
@@ -92,10 +108,21 @@ export function pattern(bytes: number): Uint8Array {
   return data;
 }
 
-/** Stops a process: the signal is only the beginning of that. */
+/** Stops a process, all threads of it: the signal is only the beginning of that. */
 export async function stopped(child: Child): Promise<void> {
   process.kill(child.pid, 'SIGSTOP');
-  await eventually(() => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.[0], 'T');
+  const states = (): Array<string | undefined> =>
+    readdirSync(`/proc/${child.pid}/task`).map((thread) => stateOf(`/proc/${child.pid}/task/${thread}`));
+  await eventually(() => states().every((state) => state === 'T' || state === undefined), true);
+}
+
+/** The letter for the state of a thread; undefined: it has just ended. */
+function stateOf(thread: string): string | undefined {
+  try {
+    return readFileSync(`${thread}/stat`, 'utf8').split(') ')[1]?.[0];
+  } catch {
+    return undefined;
+  }
 }
 
 /** CPU time of a process so far, in hundredths of a second. */

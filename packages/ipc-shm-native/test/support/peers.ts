@@ -1,6 +1,7 @@
 /** The programs of test-native/peers, built when they are asked for. */
 import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { encodeHello, helloOfClient, resolveClientOptions } from '@spanwire/ipc-core';
@@ -26,3 +27,9 @@ export async function builtPeer(name: 'hostile' | 'mortal' | 'successor'): Promi
 
 /** What a well-behaved client says first, in hexadecimal. */
 export const clientHello: string = Buffer.from(encodeHello(helloOfClient(resolveClientOptions()))).toString('hex');
+
+/** Resolves when a connection is over, however: who is dropped before it was heard is reset. */
+export function ended(socket: Socket): Promise<void> {
+  socket.on('error', () => undefined);
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
