@@ -673,10 +673,15 @@ TEST("barretenberg watcher: an event loop that sleeps after every message loses 
 
 TEST("barretenberg spinner: whose wake-ups take as long as if the peer came first on this CPU leaves it") {
   if (spanwire::platform::usable_cpus() < 2) return;
-  spinner spins{50'000};
-  const u32 before = spanwire::platform::current_cpu();
-  for (int i = 0; i < 4; ++i) spins.woke(100'000);
-  CHECK(spanwire::platform::current_cpu() != before);
+  // On a busy machine it may be moved back before it looks.
+  bool left = false;
+  for (int attempt = 0; attempt < 100 && !left; ++attempt) {
+    spinner spins{50'000};
+    const u32 before = spanwire::platform::current_cpu();
+    for (int i = 0; i < 4; ++i) spins.woke(100'000);
+    left = spanwire::platform::current_cpu() != before;
+  }
+  CHECK(left);
 }
 
 // ---- a ring that must not stay full ----

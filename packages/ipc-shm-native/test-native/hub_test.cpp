@@ -367,7 +367,7 @@ TEST("a turn ends asleep, at its work limit, or when it is told to stop") {
     CHECK(pair.client.send(pair.slot, 8, ++batches));
     return true;
   }) == hub::turn_end::busy);
-  CHECK(batches > 16);
+  CHECK(batches >= 16); // so often it reads the clock: who stood still before has reached the limit then
 }
 
 TEST("a thousand round trips between threads that spin, and between threads that sleep") {

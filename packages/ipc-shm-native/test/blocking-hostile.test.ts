@@ -31,7 +31,7 @@ test.each(deeds)('a server that blocks drops a client for its %s, and serves the
 
 test(
   'a server that blocks survives clients that scribble, punch holes and shake hands wildly; others notice nothing',
-  { timeout: 120_000 + MUTATIONS },
+  { timeout: 300_000 + MUTATIONS },
   async () => {
     const seed = seedOf('hostile clients of a blocking server');
     const { server, address, path } = await serving({
@@ -48,7 +48,7 @@ test(
     const attack = (own: number): Promise<unknown> =>
       run(hostile, [path, clientHello, 'wild', `${own}`, `${Math.ceil(MUTATIONS / 2)}`]);
     await Promise.all([attack(seed), attack(seed + 1)]);
-    expect(await stop()).toBeGreaterThan(100);
+    await stop(100);
     expect(blocked.call(pattern(5000))).toEqual(pattern(5000));
     await eventually(() => holdingsOf(server.pid), before);
     expect(server.errors).toBe('');

@@ -23,7 +23,7 @@ const SERVERS = KILLS - FORKED - CLIENTS;
 const BLOCKING_FORKED = Math.floor(FORKED / 4);
 const BLOCKING_CLIENTS = Math.floor(CLIENTS / 3);
 const BLOCKING_SERVERS = Math.floor(SERVERS / 3);
-const timeout = 120_000 + KILLS * 500;
+const timeout = 300_000 + KILLS * 500;
 
 /** No timer may stand in for the news of a death. */
 const NO_TIMERS = { stalledClient: { afterMs: 2 ** 31 - 1 }, graceMs: 2 ** 31 - 1, handshakeTimeoutMs: 2 ** 31 - 1 };
@@ -95,7 +95,7 @@ async function killClients(count: number, address: string, seed: number): Promis
       random(3) === 0
         ? start('sync-client.mjs', { address, task: 'check', seed: own })
         : start('victim.mjs', { address, seed: own });
-    const whileStarting = random(5) === 0;
+    const whileStarting = own % 5 === 0;
     if (!whileStarting) expect(await victim.next()).toBe('connected');
     await new Promise((resolve) => setTimeout(resolve, random(whileStarting ? 250 : 30)));
     if (!whileStarting) died.set(victim.pid, nowMs());
@@ -132,9 +132,9 @@ test(
     ]);
     expect(killed).toBe(forked);
 
-    // Everybody who came has left, but one.
+    // Until everybody who came has left, but one, and everybody who must have come is among them.
     let { stats, came, left } = await stateOf(server);
-    while (stats.clients > 1) {
+    while (stats.clients > 1 || left.length < ready + died.size) {
       const more = await stateOf(server);
       stats = more.stats;
       came = [...came, ...more.came];
@@ -143,13 +143,12 @@ test(
     expect(stats.clients).toBe(1);
     expect(left.filter(({ reason, code }) => reason !== 'gone' || code !== 'ERR_IPC_PEER_GONE')).toEqual([]);
     expect(left.length).toBe(came.length - 1);
-    expect(left.length).toBeGreaterThanOrEqual(ready + died.size);
     expect(died.size).toBeGreaterThan(clients / 2);
     expect(ready).toBeGreaterThan(forked / 2);
     const delays = delaysOf(died, left);
-    const answers = await stop();
-    expect(answers).toBeGreaterThan(KILLS);
-    expect(holdingsOf(server.pid)).toEqual(before);
+    const answers = await stop(KILLS);
+    // Those that died in their handshake were no clients.
+    await eventually(() => holdingsOf(server.pid), before);
     expect(readdirSync(directory)).toEqual(['s']);
     await expectNoNewNames(names);
     process.stderr.write(
@@ -190,8 +189,7 @@ test(
     }
     expect([...left.values()].filter(({ reason }) => reason !== 'gone')).toEqual([]);
     const delays = delaysOf(died, [...left.values()]);
-    const answers = await stop();
-    expect(answers).toBeGreaterThan(BLOCKING_FORKED);
+    const answers = await stop(BLOCKING_FORKED);
     await eventually(() => holdingsOf(server.pid), before);
     await expectNoNewNames(names);
     process.stderr.write(
@@ -311,7 +309,7 @@ test(
       expect(await follower.next()).toBe('connected');
       // As with the first one: nothing of the others is left.
       before ??= holdingsOf(follower.pid);
-      expect(holdingsOf(follower.pid)).toEqual(before);
+      await eventually(() => holdingsOf(follower.pid), before);
       await new Promise((resolve) => setTimeout(resolve, random(25)));
       const atMs = nowMs();
       await server.kill();

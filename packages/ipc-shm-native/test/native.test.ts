@@ -19,10 +19,10 @@ async function run(sanitizer: 'asan' | 'tsan'): Promise<string> {
   return output;
 }
 
-test('the C++ tests pass under the address and undefined-behaviour sanitizers', { timeout: 300_000 }, async () => {
+test('the C++ tests pass under the address and undefined-behaviour sanitizers', { timeout: 900_000 }, async () => {
   expect(await run('asan')).toMatch(/^\d{2,} tests, 0 failed$/m);
 });
 
-test('the C++ tests pass under the thread sanitizer', { timeout: 300_000 }, async () => {
+test('the C++ tests pass under the thread sanitizer', { timeout: 900_000 }, async () => {
   expect(await run('tsan')).toMatch(/^\d{2,} tests, 0 failed$/m);
 });

@@ -87,8 +87,9 @@ void ring_if_asleep(connection& to) {
   auto made = await_memory(std::move(socket));
   if (!made) give_up("the server refused");
   step(mine);
-  std::atomic_ref(mine.ready).store(1);
   send_bytes(made->socket.get(), {&ready_byte, 1});
+  // Not before: whoever is killed in between is no client.
+  std::atomic_ref(mine.ready).store(1);
   step(mine);
   talk(*made, chance, mine);
 }
