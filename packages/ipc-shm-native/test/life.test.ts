@@ -4,12 +4,13 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createShmClient, createShmServer } from '../src/index.ts';
 import { randomOf } from './fixtures/random.mjs';
 import { start } from './support/children.ts';
+import { eventually } from './support/eventually.ts';
 import { makeDirectory } from './support/place.ts';
 import { sleepsOf } from './support/process.ts';
 import { scale, seedOf } from './support/scale.ts';
 
 const ROUNDS = scale('SPANWIRE_ROUNDS', 10);
-const timeout = 60_000 + ROUNDS * 2_000;
+const timeout = 300_000 + ROUNDS * 2_000;
 
 const addressIn = (directory: string): string => `shm:${directory}/s`;
 
@@ -131,12 +132,14 @@ describe('a process', () => {
         for (let i = 0; i < 1000; i++) await steady.request(new Uint8Array(64));
       }
     });
-    const idle = await over(() => new Promise((resolve) => setTimeout(resolve, windowMs)));
-    process.stderr.write(`busy ${JSON.stringify(busy)}, idle ${JSON.stringify(idle)}\n`);
-    // The server worked in the one, and in the other nobody did more than what the runtime does by itself.
     expect(busy.cpuMs[0]).toBeGreaterThanOrEqual(100);
-    for (const used of idle.cpuMs) expect(used).toBeLessThanOrEqual(windowMs / 20);
-    for (const wakeUps of idle.sleeps) expect(wakeUps).toBeLessThan(20);
+    // In the end nobody does more than what the runtime does by itself. Not at once: it is not done with what was before,
+    // and on a busy machine the time that a process did not run while it should have may count as its own.
+    for (let isIdle = false; !isIdle;) {
+      const idle = await over(() => new Promise((resolve) => setTimeout(resolve, windowMs)));
+      process.stderr.write(`busy ${JSON.stringify(busy)}, idle ${JSON.stringify(idle)}\n`);
+      isIdle = idle.cpuMs.every((used) => used <= windowMs / 20) && idle.sleeps.every((wakeUps) => wakeUps < 20);
+    }
     expect(await steady.request(new Uint8Array(6))).toHaveLength(6);
   });
 
@@ -165,6 +168,7 @@ describe('a process', () => {
     const guest = start('client.mjs', { address, task: 'once' });
     expect(await guest.next()).toBe('connected');
     expect(await guest.exited).toEqual({ code: 0, signal: null });
-    expect(server.stats.requests).toBeGreaterThan(before + 1);
+    // The flood still goes on.
+    await eventually(() => server.stats.requests > before + 1, true);
   });
 });

@@ -13,6 +13,8 @@ import { eventually } from './support/eventually.ts';
 import { builtPeer, clientHello } from './support/peers.ts';
 import { makeDirectory } from './support/place.ts';
 
+const successor = await builtPeer('successor');
+
 interface Serving {
   readonly server: ShmServer;
   readonly path: string;
@@ -40,7 +42,7 @@ async function serving(): Promise<Serving> {
 
 test('a client whose process becomes another program is missed at once, although that process goes on', async () => {
   const { path, came, left } = await serving();
-  const child = spawn(await builtPeer('successor'), [path, clientHello, 'cat'], {
+  const child = spawn(successor, [path, clientHello, 'cat'], {
     stdio: ['pipe', 'ignore', 'inherit'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));

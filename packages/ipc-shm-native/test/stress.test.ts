@@ -32,7 +32,7 @@ async function stress(name: string, count: number, copying: readonly boolean[]):
   expect(received.sort(bySeed)).toEqual(sent.sort(bySeed).map((sum) => ({ ...sum, reason: 'closed' })));
 }
 
-const timeout = 120_000 + messages / 2;
+const timeout = 300_000 + messages / 2;
 
 describe('random sizes up to the whole ring, through rings of 8 KiB, every byte checked', () => {
   test('one sender', { timeout }, () => stress('one sender', messages, [false]));
