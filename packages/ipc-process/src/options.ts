@@ -39,7 +39,7 @@ export interface IpcOptions<Context = undefined> {
   readonly maxQueuedBytes?: number | undefined;
   /** Bytes of messages that are received and not yet decoded, per connection. 8 KiB to 1 GiB; default 1 MiB. */
   readonly windowBytes?: number | undefined;
-  /** How long a connection may take to say hello. 1 to 2^31 - 1 ms; default 5,000. */
+  /** How long a connection may take to say hello; a spawned process has its `startTimeoutMs` instead. 1 to 2^31 - 1 ms; default 5,000. */
   readonly handshakeTimeoutMs?: number | undefined;
   /** How long closing may flush, and how long running calls may take when their caller is gone. 0 to 2^31 - 1 ms; default 10,000. */
   readonly graceMs?: number | undefined;

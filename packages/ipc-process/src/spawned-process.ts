@@ -198,7 +198,9 @@ async function startGeneration(
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   try {
-    const inherited = new Session(await child.open(context.client, abort.signal), context.session, undefined);
+    // A process says hello when it serves, and it may take long until then.
+    const client = { ...context.client, settings: { ...context.client.settings, handshakeTimeoutMs: startTimeoutMs } };
+    const inherited = new Session(await child.open(client, abort.signal), context.session, undefined);
     sessions.unshift(inherited);
     if (context.openBeside !== undefined) {
       const channel = await abortable(context.openBeside(inherited, abort.signal), abort.signal);

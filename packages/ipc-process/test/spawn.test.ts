@@ -135,6 +135,12 @@ test('a process that does not serve in time is killed, and that is the error', a
   expect((error as Error).message).toContain('serves-nothing.mjs did not serve within 500 ms');
 });
 
+test('until a process serves it has startTimeoutMs, and not handshakeTimeoutMs', async () => {
+  const ipc = testIpc({ handshakeTimeoutMs: 1 });
+  const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'));
+  expect(await service.add(1, 2)).toBe(3);
+});
+
 test('a process that closes its channel instead of serving is killed when it does not end', async () => {
   const ipc = testIpc();
   const options = { env: { ...process.env, CLOSE: '1' }, killAfterMs: 100 };
