@@ -1,7 +1,7 @@
 /** What two native processes reach on this machine at this moment: the floor of a round. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -42,12 +42,7 @@ export class Floor {
   static async build(): Promise<Floor> {
     if (process.platform !== 'linux') throw new Error('the floor is measured on Linux only');
     if (newest(sources) > modified(program)) {
-      mkdirSync(join(program, '..'), { recursive: true });
-      const platform = join(sources, 'platform');
-      const files = readdirSync(platform).filter((name) => name.endsWith('_linux.cpp'));
-      const compiler = process.env['CXX'] ?? 'c++';
-      const parameters = ['-std=c++20', '-O2', '-o', program, join(sources, 'floor/floor.cpp')];
-      await run(compiler, [...parameters, ...files.map((name) => join(platform, name))]);
+      await compile();
     }
     return new Floor();
   }
@@ -65,6 +60,23 @@ export class Floor {
       coldNs: found.eventfdColdNs?.p50 ?? null,
       memcpyBytesPerSecond: found.memcpyGBs === undefined ? null : found.memcpyGBs * 1e9,
     };
+  }
+}
+
+/** Another bench may compile, or measure, at the same moment: the program appears whole, or not at all. */
+async function compile(): Promise<void> {
+  mkdirSync(dirname(program), { recursive: true });
+  const folder = mkdtempSync(`${program}-`);
+  try {
+    const product = join(folder, 'floor');
+    const platform = join(sources, 'platform');
+    const files = readdirSync(platform).filter((name) => name.endsWith('_linux.cpp'));
+    const compiler = process.env['CXX'] ?? 'c++';
+    const parameters = ['-std=c++20', '-O2', '-o', product, join(sources, 'floor/floor.cpp')];
+    await run(compiler, [...parameters, ...files.map((name) => join(platform, name))]);
+    renameSync(product, program);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

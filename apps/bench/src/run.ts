@@ -59,6 +59,9 @@ const MAX_WARM_UPS = 4;
 /** After this, nobody has anything left to do. */
 const SETTLE_MS = 100;
 
+/** Servers that start at this very moment may still put a socket there. */
+const REMOVAL = { recursive: true, force: true, maxRetries: 10 } as const;
+
 /** Steps that {@link run} reports. */
 export function stepsOf({ scenarios, rounds }: Pick<RunOptions, 'scenarios' | 'rounds'>): number {
   return scenarios.reduce((steps, { cases }) => steps + cases.length * (rounds + 1), 0);
@@ -66,7 +69,7 @@ export function stepsOf({ scenarios, rounds }: Pick<RunOptions, 'scenarios' | 'r
 
 export async function run(options: RunOptions, listener: RunListener): Promise<ScenarioResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-'));
-  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  const removeFolder = (): void => rmSync(folder, REMOVAL);
   process.once('exit', removeFolder);
   try {
     const results: ScenarioResult[] = [];

@@ -8,10 +8,17 @@ import { bench, benchWithout, TINY } from './run-bench.ts';
 let folder: string;
 let result: BenchResult;
 
-beforeAll(() => {
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
   const json = join(folder, 'result.json');
-  const { status, stdout } = benchWithout('zeromq', [...TINY, '--scenario', 'request-64', 'memory', '--json', json]);
+  const { status, stdout } = await benchWithout('zeromq', [
+    ...TINY,
+    '--scenario',
+    'request-64',
+    'memory',
+    '--json',
+    json,
+  ]);
   expect(status).toBe(0);
   expect(stdout).toContain('64 B there and back, one at a time');
   expect(stdout).toContain('skipped zeromq: zeromq is not installed');
@@ -86,8 +93,8 @@ test('a peer that is not installed is skipped with its reason, and nothing faile
   expect(result.failed).toEqual([]);
 });
 
-test('the peers with Barretenberg’s server are skipped with their reason where that is not installed', () => {
-  const { status, stdout } = benchWithout('@aztec/bb.js/platform', [...TINY, '--scenario', 'barretenberg']);
+test('the peers with Barretenberg’s server are skipped with their reason where that is not installed', async () => {
+  const { status, stdout } = await benchWithout('@aztec/bb.js/platform', [...TINY, '--scenario', 'barretenberg']);
   expect(status).toBe(0);
   for (const client of ['spanwire', 'published']) {
     expect(stdout).toContain(`skipped barretenberg-${client}: @aztec/bb.js is not installed`);
@@ -101,38 +108,38 @@ test('the file says what machine it was, and neither its name nor any path', () 
   expect(text).not.toMatch(/"[^"]*\/(?:home|root|tmp|usr|work)\//);
 });
 
-test('--compare names what became worse than in an old run, and exits with 1', () => {
+test('--compare names what became worse than in an old run, and exits with 1', async () => {
   const old = join(folder, 'old.json');
   const better = result.records.map((record) => ({
     ...record,
     perRound: record.perRound.map((round) => ({ ...round, bytesPerClient: 1 })),
   }));
   writeFileSync(old, JSON.stringify({ ...result, records: better }));
-  const { status, stdout } = bench([...TINY, '--scenario', 'memory', '--compare', old]);
+  const { status, stdout } = await bench([...TINY, '--scenario', 'memory', '--compare', old]);
   expect(stdout).toMatch(/memory .*unix .*bytesPerClient .*REGRESSION/);
   expect(status).toBe(1);
 });
 
-test('--from prints the figures of an earlier run again, and draws them, without measuring', () => {
+test('--from prints the figures of an earlier run again, and draws them, without measuring', async () => {
   const report = join(folder, 'report');
-  const { status, stdout } = bench(['--from', join(folder, 'result.json'), '--report', report]);
+  const { status, stdout } = await bench(['--from', join(folder, 'result.json'), '--report', report]);
   expect(status).toBe(0);
   expect(stdout).toContain('64 B there and back, one at a time');
   expect(readFileSync(join(report, 'targets.md'), 'utf8')).toContain('| Spanwire unix | at most 1.10× |');
   expect(readFileSync(join(report, 'round-trip.svg'), 'utf8')).toContain('Spanwire unix');
 });
 
-test('--compare refuses a file of another kind before anything is measured', () => {
+test('--compare refuses a file of another kind before anything is measured', async () => {
   const file = join(folder, 'other.json');
   writeFileSync(file, '{"schema":"other"}');
-  const { status, stdout, stderr } = bench(['--compare', file]);
+  const { status, stdout, stderr } = await bench(['--compare', file]);
   expect(status).toBe(2);
   expect(stderr).toContain('to have the schema spanwire-bench/1, got "other"');
   expect(stdout).toBe('');
 });
 
-test('--list names every scenario and what a quick run takes of it', () => {
-  const { status, stdout } = bench(['--list']);
+test('--list names every scenario and what a quick run takes of it', async () => {
+  const { status, stdout } = await bench(['--list']);
   expect(status).toBe(0);
   expect(stdout).toMatch(/^request-64$/m);
   expect(stdout).toMatch(/^ {2}full: {2}shm, memory, unix, .*\n {2}quick: shm$/m);
@@ -143,8 +150,8 @@ test.each([
   [['--rounds', '4'], 'Expected an integer of at least 5'],
   [['--round-ms', '0'], 'Expected an integer of at least 1'],
   [['--nonsense'], "unknown option '--nonsense'"],
-])('%j is a mistake that is named, with exit code 2', (parameters, message) => {
-  const { status, stderr } = bench(parameters);
+])('%j is a mistake that is named, with exit code 2', async (parameters, message) => {
+  const { status, stderr } = await bench(parameters);
   expect(stderr).toContain(message);
   expect(status).toBe(2);
 });

@@ -1,4 +1,6 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -11,20 +13,22 @@ export interface Ended {
   readonly stderr: string;
 }
 
-export function bench(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): Ended {
-  return spawnSync(process.execPath, [program, ...parameters], {
-    encoding: 'utf8',
+export async function bench(parameters: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const child = spawn(process.execPath, [program, ...parameters], {
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment },
   });
+  const [[status], stdout, stderr] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)]);
+  return { status: status as number | null, stdout, stderr };
 }
 
 /** As if a package was not installed. */
-export function benchWithout(missing: string, parameters: readonly string[]): Ended {
+export function benchWithout(missing: string, parameters: readonly string[]): Promise<Ended> {
   return bench(parameters, { NODE_OPTIONS: `--import=${withoutPackage}`, WITHOUT: missing });
 }
 
 /** As if this was another system than Linux. */
-export function benchOffLinux(parameters: readonly string[]): Ended {
+export function benchOffLinux(parameters: readonly string[]): Promise<Ended> {
   return bench(parameters, { NODE_OPTIONS: `--import=${offLinux}` });
 }
 

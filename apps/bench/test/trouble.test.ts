@@ -7,11 +7,11 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { BenchResult } from '../src/result.ts';
 import { benchOffLinux, benchWithout, startBench, TINY } from './run-bench.ts';
 
-test('a transport that cannot be measured is a failure, and the others are measured all the same', () => {
+test('a transport that cannot be measured is a failure, and the others are measured all the same', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'spanwire-bench-test-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const json = join(folder, 'result.json');
-  const { status, stdout, stderr } = benchWithout('@spanwire/ipc-socket', [
+  const { status, stdout, stderr } = await benchWithout('@spanwire/ipc-socket', [
     ...TINY,
     '--scenario',
     'cancel',
@@ -30,8 +30,8 @@ test('a transport that cannot be measured is a failure, and the others are measu
   expect(skipped).toEqual([]);
 });
 
-test('off Linux shared memory is skipped with its reason, which is no failure', () => {
-  const { status, stdout } = benchOffLinux([...TINY, '--scenario', 'cancel']);
+test('off Linux shared memory is skipped with its reason, which is no failure', async () => {
+  const { status, stdout } = await benchOffLinux([...TINY, '--scenario', 'cancel']);
   expect(stdout).toContain('skipped shm: shared memory is for Linux only');
   expect(stdout).toMatch(/Spanwire unix .*[µm]s/);
   expect(stdout).not.toMatch(/Spanwire shm|FAILED/);
@@ -45,17 +45,16 @@ test.runIf(process.platform === 'linux')('when it is killed in the middle, none 
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
   });
-  const { pid = 0, stderr } = child;
-  // Clients of their own, and the servers that some of them start.
-  while (descendantsOf(pid).length < 8) {
-    if (child.exitCode !== null) throw new Error(`It ended: ${String(stderr?.read())}`);
+  const exited = once(child, 'exit');
+  // Itself, clients of their own, and the servers that some of them start.
+  while (processesWith(`TMPDIR=${folder}`).length < 9) {
+    if (child.exitCode !== null) throw new Error(`It ended: ${String(child.stderr?.read())}`);
     await sleep(10);
   }
-  const started = descendantsOf(pid);
   child.kill('SIGKILL');
-  await once(child, 'exit');
-  while (started.some(isAlive)) await sleep(10);
-  expect(started.filter(isAlive)).toEqual([]);
+  await exited;
+  // Also of those that were about to start.
+  while (processesWith(`TMPDIR=${folder}`).length > 0) await sleep(10);
 });
 
 test('a signal ends it, with its files removed and the exit code that a shell would give', async () => {
@@ -63,31 +62,21 @@ test('a signal ends it, with its files removed and the exit code that a shell wo
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const child = startBench(['--rounds', '1000', '--round-ms', '50', '--scenario', 'cancel'], { TMPDIR: folder });
   onTestFinished(() => void child.kill('SIGKILL'));
-  while (readdirSync(folder).length === 0) await sleep(10);
+  const exited = once(child, 'exit');
+  while (!readdirSync(folder).some((name) => name.startsWith('spanwire-bench-'))) await sleep(10);
   child.kill('SIGTERM');
-  expect(await once(child, 'exit')).toEqual([128 + 15, null]);
+  expect(await exited).toEqual([128 + 15, null]);
   expect(readdirSync(folder)).toEqual([]);
 });
 
-function descendantsOf(pid: number): number[] {
-  const children = readTasks(pid).flatMap((text) => text.split(' ').filter(Boolean).map(Number));
-  return children.flatMap((each) => [each, ...descendantsOf(each)]);
-}
-
-function readTasks(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'));
-  } catch {
-    // It ended meanwhile.
-    return [];
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    // What ended and was not waited for yet has an empty command line.
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '';
-  } catch {
-    return false;
-  }
+/** Those that have `variable` in their environment, which they hand on to what they start. What has ended has none. */
+function processesWith(variable: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(variable);
+    } catch {
+      // Of another user, or it ended meanwhile.
+      return false;
+    }
+  });
 }
