@@ -1,7 +1,7 @@
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** npm passes Ctrl-C on, so that one press of the keys arrives twice: the second within this time means nothing. */
-const ECHO_MS = 1000;
+/** npm passes Ctrl-C on, so that one press of the keys arrives twice, on a busy machine not at once: the second within this time means nothing. */
+const ECHO_MS = 2000;
 
 /** Aborts with the first Ctrl-C, SIGTERM or SIGHUP. The next one ends this process, and with it the others. */
 export function interruption(): AbortSignal {

@@ -11,6 +11,8 @@ import { addressOf, createServer } from './transport.ts';
 
 const SERVER = new URL('./server.js', import.meta.url);
 const CLIENT = new URL('./client.js', import.meta.url);
+/** A server that starts at this very moment may still put a socket there. */
+const REMOVAL = { recursive: true, force: true, maxRetries: 10 } as const;
 
 /** Has `files` checked by a client for each share of `tally`, until all are done, `stop` aborts, or no client is left. */
 export async function run(
@@ -21,7 +23,7 @@ export async function run(
   onStart: (line: string) => void,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'spanwire-demo-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  process.once('exit', () => rmSync(folder, REMOVAL));
   const checksumsAddress = addressOf(transport, folder, 'checksums');
   const filesAddress = addressOf(transport, folder, 'files');
 

@@ -30,7 +30,7 @@ function pressCtrlC(run: Run): void {
 
 describe('Ctrl-C', () => {
   test('lets the files in hand finish, also when npm passes it on a second time', async () => {
-    const run = startDemo([largeFiles(), '--json']);
+    const run = startDemo([largeFiles(), '--json'], { fixture: 'prompt-echo.mjs' });
     await atWork(run);
     pressCtrlC(run);
     process.kill(run.pid, 'SIGINT');
@@ -52,8 +52,8 @@ describe('Ctrl-C', () => {
     const run = startDemo([largeFiles(64 * 1024 * MiB)], { env: { TMPDIR: temporary } });
     await atWork(run);
     pressCtrlC(run);
-    // Two lines of progress, a second apart: this is no echo of the first.
-    await run.line(/stopping$/, 2);
+    // Lines of progress are a second apart: this is no echo of the first.
+    await run.line(/stopping$/, 4);
     pressCtrlC(run);
 
     // The clients hold the standard error of the run: it ends with the last of them.
@@ -89,7 +89,8 @@ describe('Ctrl-C', () => {
 
 describe('when a process is killed', () => {
   test('and it is a client, its file is an error, the others do the rest, and the exit code is 1', async () => {
-    const { status, summary, stderr } = await runDemo([largeFiles(2 * MiB), '--json'], { fixture: 'dying-client.mjs' });
+    const run = { fixture: 'dying-client.mjs', env: { DIES: join(temporaryFolder(), 'now') } };
+    const { status, summary, stderr } = await runDemo([largeFiles(2 * MiB), '--json'], run);
 
     expect(status).toBe(1);
     expect(summary).toMatchObject({ files: FILES - 1, mismatches: 0, errors: 1 });
