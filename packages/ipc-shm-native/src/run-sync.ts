@@ -15,6 +15,8 @@ export function runSync(
 ): void {
   expectFunction('handler', handler);
   const stop = expectStop(options?.stop);
+  const onListening = options?.onListening;
+  if (onListening !== undefined) expectFunction('onListening', onListening);
   const stopIfAsked = (): void => {
     if (stop !== undefined && Atomics.load(stop, 0) !== 0) server.requestShutdown();
   };
@@ -35,6 +37,7 @@ export function runSync(
       ? undefined
       : (clientId, request) => expectOutput((handler as ShortHandler)(clientId, request));
   try {
+    onListening?.();
     while (!listener.over) {
       stopIfAsked();
       const count = pump.waitForBatch(Infinity);

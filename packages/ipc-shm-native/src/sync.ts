@@ -34,6 +34,8 @@ export interface RunSyncOptions {
    * first element not 0 means `requestShutdown()`.
    */
   readonly stop?: Int32Array | undefined;
+  /** Called once, when clients can connect. What it throws ends the server, and `runSync` throws it. */
+  readonly onListening?: (() => void) | undefined;
 }
 
 /** A server on shared memory: with promises and Observables as every {@link IpcServer}, or blocking the thread. */

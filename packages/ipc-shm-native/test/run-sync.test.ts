@@ -239,6 +239,28 @@ describe('a server that blocks', () => {
     expect(await server.exited).toEqual({ code: 0, signal: null });
   });
 
+  test('says when clients can connect; what is thrown then ends it', async () => {
+    const directory = makeDirectory();
+    const stop = new Int32Array(new SharedArrayBuffer(4));
+    const heard: boolean[] = [];
+    const onListening = (): void => {
+      heard.push(existsSync(`${directory}/s`));
+      stop[0] = 1;
+    };
+    createShmServer(`shm:${directory}/s`).runSync(() => undefined, { stop, onListening });
+    expect(heard).toEqual([true]);
+    const failure = new Error('not now');
+    const throwing = createShmServer(`shm:${directory}/s`);
+    expect(() =>
+      throwing.runSync(() => undefined, {
+        onListening: () => {
+          throw failure;
+        },
+      }),
+    ).toThrow(failure);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
   test('throws ERR_IPC_ADDRESS_IN_USE where another one listens, and may try again', async () => {
     const { address, path, over } = await serving();
     const server = createShmServer(`shm:${path}`);
@@ -257,6 +279,8 @@ describe('a server that blocks', () => {
     const make = (): ReturnType<typeof createShmServer> => createShmServer(`shm:${directory}/s`);
     // @ts-expect-error -- a mistake of the caller
     expect(() => make().runSync('echo')).toThrow(TypeError);
+    // @ts-expect-error -- a mistake of the caller
+    expect(() => make().runSync(() => undefined, { onListening: true })).toThrow(TypeError);
     for (const stop of [new Int32Array(1), new Uint8Array(new SharedArrayBuffer(4)), true]) {
       expect(() => make().runSync(() => undefined, { stop: stop as Int32Array })).toThrow('`stop` to be an Int32Array');
     }
