@@ -11,10 +11,13 @@ const runtimes = { node: process.execPath, bun: 'bun' };
 const folder = mkdtempSync(join(tmpdir(), 'spanwire-bun-'));
 const address = `shm:${join(folder, 'bun.sock')}`;
 
+/** A watchdog against hangs. */
+const WATCHDOG_MS = 300_000;
+
 /** @param {string} runtime @param {string} program */
 function start(runtime, program) {
   const file = fileURLToPath(new URL(program, import.meta.url));
-  return spawn(runtime, [file, address], { stdio: ['ignore', 'pipe', 'inherit'], timeout: 60_000 });
+  return spawn(runtime, [file, address], { stdio: ['ignore', 'pipe', 'inherit'], timeout: WATCHDOG_MS });
 }
 
 try {

@@ -2,6 +2,9 @@
 // looks again, at the same moment, millions of times, each with the function that the transport uses. If both see the old value, a wake-up is lost. The real code must
 // never lose one; with either side weakened the test must find a loss, or it would prove nothing.
 //
+// A round needs both threads to run at once. On a machine that is busy with other things that is rare, so there is a limit of time, too: the
+// real code must have survived more rounds than it took to see the weakened ones lose, else this machine says nothing, and the test is skipped.
+//
 //   litmus.mjs [--rounds N]   rounds of the real code (default 3,000,000); needs c++, two CPUs and Node's headers
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -15,6 +18,7 @@ import { publish } from '../../dist/handshake.js';
 const ROUNDS_PER_BATCH = 512;
 const WORDS_PER_LINE = 32;
 const NEVER = 200_000_000; // a weakened handshake that survives this many rounds is not caught
+const PATIENCE_MS = 120_000; // for each version
 const SKIPPED = 77;
 
 const { rounds } = parseArgs({ options: { rounds: { type: 'string', default: '3000000' } } }).values;
@@ -54,7 +58,7 @@ function publishBatchWeakly(words, saw) {
 }
 
 /**
- * How many wake-ups were lost in how many rounds; stops at the first loss.
+ * How many wake-ups were lost in how many rounds; stops at the first loss, and when it has taken too long.
  *
  * @param {Native} native
  * @param {Int32Array} words
@@ -64,7 +68,8 @@ function run(native, words, { publish, weakSleeper, most }) {
   const saw = new Uint8Array(ROUNDS_PER_BATCH);
   let done = 0;
   let lost = 0;
-  while (done < most && lost === 0) {
+  const endMs = performance.now() + PATIENCE_MS;
+  while (done < most && lost === 0 && performance.now() < endMs) {
     native.start(weakSleeper);
     publish(words, saw);
     const sawHead = native.finish();
@@ -94,6 +99,12 @@ function litmus() {
       [plainStore.lost > 0, `with a plain store in JavaScript: lost after ${plainStore.done} rounds`],
       [releaseStore.lost > 0, `with a release store in C++: lost after ${releaseStore.done} rounds`],
     ];
+    const tooBusy = [plainStore, releaseStore].some(({ done, lost }) => (lost === 0 ? done < NEVER : done > real.done));
+    if (real.lost === 0 && tooBusy) {
+      const counts = [real, plainStore, releaseStore].map(({ done }) => done).join(', ');
+      say(`skipped: the threads hardly ever ran at once here, in ${counts} rounds`);
+      return SKIPPED;
+    }
     for (const [asExpected, line] of lines) say(`${asExpected ? 'ok' : 'NOT AS EXPECTED'} - ${line}`);
     return lines.every(([asExpected]) => asExpected) ? 0 : 1;
   } finally {
