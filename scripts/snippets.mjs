@@ -15,6 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { root } from './workspace.mjs';
 
@@ -101,12 +102,14 @@ export async function runSnippet(snippet, { watchdogMs }) {
   const parent = join(root, 'node_modules/.cache/spanwire-snippets');
   mkdirSync(parent, { recursive: true });
   const folder = mkdtempSync(join(parent, 'snippet-'));
+  // Other runs may be under way on this machine, and addresses of the snippets are in the temporary folder. A short name: they are limited.
+  const temporary = mkdtempSync(join(tmpdir(), 'sn-'));
   /** @type {Running[]} */
   const running = [];
   try {
     for (const { name, code } of snippet.programs) writeFileSync(join(folder, name), code);
     for (const [index, program] of snippet.programs.entries()) {
-      const started = new Running(program, folder, watchdogMs);
+      const started = new Running(program, { folder, temporary, watchdogMs });
       running.push(started);
       if (index < snippet.programs.length - 1) await started.firstLine;
       else await started.ended;
@@ -123,21 +126,22 @@ export async function runSnippet(snippet, { watchdogMs }) {
     });
   } finally {
     for (const { child } of running) child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    await Promise.allSettled(running.map(({ ended }) => ended));
+    for (const path of [folder, temporary]) rmSync(path, { recursive: true, force: true });
   }
 }
 
 class Running {
   /**
    * @param {Program} program
-   * @param {string} folder
-   * @param {number} watchdogMs
+   * @param {{ folder: string, temporary: string, watchdogMs: number }} options
    */
-  constructor(program, folder, watchdogMs) {
+  constructor(program, { folder, temporary, watchdogMs }) {
     this.program = program;
     this.output = '';
     this.child = spawn(process.execPath, [join(folder, program.name)], {
       cwd: folder,
+      env: { ...process.env, TMPDIR: temporary },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.child.stdout.setEncoding('utf8');

@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { parseSnippets, readmes, runSnippet, snippetsOf } from '../snippets.mjs';
 
+/** Below the limit of a test, so that what was printed until then is seen. */
+const watchdogMs = 200_000;
+
 for (const file of readmes()) {
   const snippets = snippetsOf(file);
   if (snippets.length === 0) continue;
   describe(`the code in ${file}`, () => {
     for (const snippet of snippets) {
-      it(`runs as it stands at line ${snippet.line}`, () => runSnippet(snippet, { watchdogMs: 30_000 }));
+      it(`runs as it stands at line ${snippet.line}`, () => runSnippet(snippet, { watchdogMs }));
     }
   });
 }
@@ -52,11 +55,11 @@ ${fence}
 
   it('fails for a program that prints something else than the text after it', async () => {
     const [snippet] = parseSnippets('X.md', `${fence}js\nconsole.log('one');\n${fence}\n${fence}text\ntwo\n${fence}\n`);
-    await expect(runSnippet(snippet!, { watchdogMs: 30_000 })).rejects.toThrow('does not run as it stands');
+    await expect(runSnippet(snippet!, { watchdogMs })).rejects.toThrow('does not run as it stands');
   });
 
   it('fails for a program that throws', async () => {
     const [snippet] = parseSnippets('X.md', `${fence}ts\nthrow new Error('no');\n${fence}\n`);
-    await expect(runSnippet(snippet!, { watchdogMs: 30_000 })).rejects.toThrow('Error: no');
+    await expect(runSnippet(snippet!, { watchdogMs })).rejects.toThrow('Error: no');
   });
 });
