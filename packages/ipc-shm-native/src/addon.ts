@@ -42,6 +42,8 @@ export const STATE_EXPECTING = 1;
  * saves round trips through the microtask queue, which must have nothing else to do meanwhile. Written here.
  */
 export const STATE_PATIENCE = 2;
+/** Index in {@link Hub.state}: 1 when `collect` found nothing and looking on keeps the peer from running. Read only. */
+export const STATE_HOPELESS = 3;
 
 /**
  * The connections of one server or client, by slot. A slot is reused after `remove`, but not before the next batch. Failures are

@@ -1,6 +1,14 @@
 /** One hub and what lives in its slots: gives each batch to those it concerns, and looks again before the hub spins. */
 import type { Bytes } from '@spanwire/ipc-core';
-import { addon, STATE_AWAKE, STATE_EXPECTING, STATE_PATIENCE, type Hub, type HubOptions } from './addon.ts';
+import {
+  addon,
+  STATE_AWAKE,
+  STATE_EXPECTING,
+  STATE_HOPELESS,
+  STATE_PATIENCE,
+  type Hub,
+  type HubOptions,
+} from './addon.ts';
 import { translating } from './failures.ts';
 import {
   CONTROL_LANE,
@@ -88,7 +96,8 @@ export class Pump {
     if (this.#closed) return;
     const count = this.hub.collect();
     if (count > 0) this.#handle(count);
-    if (++this.#repolls < REPOLLS && !this.#closed) void RESOLVED.then(this.#repoll);
+    const pays = ++this.#repolls < REPOLLS && this.#state[STATE_HOPELESS] === 0;
+    if (pays && !this.#closed) void RESOLVED.then(this.#repoll);
     else this.#finish();
   };
 

@@ -1,5 +1,6 @@
 // Hubs on both sides of real sockets and real memory: batches, sleeping and waking, death, and hostile peers.
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include <csignal>
@@ -194,7 +195,8 @@ void exchange(party& client, u32 slot, u32 number) {
 
 // Server and client in one thread, so that every step is in the test's hands.
 struct both {
-  explicit both(u32 capacity = 8192) : server{new_hub({0}), capacity}, client{new_hub({0}), capacity} {
+  explicit both(u32 capacity = 8192, settings of_server = {0})
+      : server{new_hub(of_server), capacity}, client{new_hub({0}), capacity} {
     server.listen(where.path);
     auto socket = connect_to(where.path, 0);
     CHECK(socket);
@@ -368,6 +370,29 @@ TEST("a turn ends asleep, at its work limit, or when it is told to stop") {
     return true;
   }) == hub::turn_end::busy);
   CHECK(batches >= 16); // so often it reads the clock: who stood still before has reached the limit then
+}
+
+TEST("confined to one CPU, a hub spins for a peer on another one, and not at all for one that needs its own") {
+  std::thread confined{[] {
+    const int here = sched_getcpu();
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(here, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    const std::int32_t expecting = 1;
+    for (const bool same : {false, true}) {
+      // It would spin for an hour, so only the work limit of 1 ms ends that.
+      both pair{8192, {3'600'000'000'000}};
+      hub& own = *pair.server.own;
+      own.expect(0);
+      const u32 cpu_of_peer = static_cast<u32>(here) + (same ? 0 : 1);
+      spanwire::ring::store_relaxed(own.find(0)->reading->end.peer->cpu, cpu_of_peer + 1);
+      CHECK_EQ(own.in_the_way(), same);
+      const hub::turn_end end = own.turn(pair.server.batch, &expecting, [](u32) { return true; });
+      CHECK(end == (same ? hub::turn_end::asleep : hub::turn_end::busy));
+    }
+  }};
+  confined.join();
 }
 
 TEST("a thousand round trips between threads that spin, and between threads that sleep") {

@@ -18,6 +18,7 @@ struct state_words {
   std::int32_t awake;     // written here. 1: a turn runs or will; 0: asleep, so who waits for an answer must `kick`
   std::int32_t expecting; // written by JavaScript. Not 0: an answer or a request may come, so spinning may pay
   std::int32_t patience;  // written by JavaScript. How often `collect` looks again before it says that nothing is there
+  std::int32_t hopeless;  // written here. 1: nothing was there, and looking on keeps the peer from running
 };
 
 class host final : private woken {

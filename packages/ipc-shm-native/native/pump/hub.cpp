@@ -46,10 +46,7 @@ constexpr std::size_t index_of(lane which) noexcept {
 
 } // namespace
 
-hub::hub(const settings& wanted, platform::poller poller) : settings_{wanted}, poller_{std::move(poller)} {
-  // With one CPU, whoever spins keeps the other side from running.
-  if (platform::usable_cpus() < 2) settings_.spin_ns = 0;
-}
+hub::hub(const settings& wanted, platform::poller poller) : settings_{wanted}, poller_{std::move(poller)} {}
 
 hub::~hub() {
   remove_all();
@@ -366,6 +363,10 @@ result<u32> hub::wait(std::span<entry> batch, std::int64_t timeout_ms, bool expe
   }
 }
 
+bool hub::in_the_way() noexcept {
+  return shares_cpu() && !can_leave();
+}
+
 // ---- inside ----
 
 void hub::accept_all() {
@@ -498,6 +499,7 @@ bool hub::spin_step(u32 step) noexcept {
     if (spin_begin_ns_ == 0) spin_begin_ns_ = now;
     if (now - spin_begin_ns_ >= settings_.spin_ns) return false;
     if (shares_cpu()) {
+      if (!can_leave()) return false;
       if (settings_.leave_shared_cpu && ++shared_cpu_checks_ > checks_before_move &&
           now - last_move_ns_ >= least_ns_between_moves) {
         last_move_ns_ = now;
@@ -526,6 +528,11 @@ bool hub::shares_cpu() noexcept {
     shared |= ring::load_relaxed(each->reading->end.peer->cpu) == cpu_ + 1;
   }
   return shared && cpu_ != platform::unknown_cpu;
+}
+
+// Asked anew each time: affinity may change at any moment, and who has to ask spins for nothing anyway.
+bool hub::can_leave() noexcept {
+  return platform::usable_cpus() > 1;
 }
 
 // Stored plus one: fresh memory, which is zero, says nothing about CPU 0.

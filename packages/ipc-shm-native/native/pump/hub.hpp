@@ -80,6 +80,9 @@ class hub {
   // Whether the hub has work or may get some by spinning: false when it is armed.
   [[nodiscard]] bool awake() const noexcept { return !hot_.empty() || !events_.empty(); }
 
+  // Whether a hot peer needs this very CPU, the only one that this thread may use: nothing comes before it sleeps.
+  [[nodiscard]] bool in_the_way() noexcept;
+
   // Announces sleep to every hot peer and looks again. True: nothing is there, and the peers will ring.
   [[nodiscard]] bool arm() noexcept;
 
@@ -158,6 +161,7 @@ class hub {
   [[nodiscard]] static bool has_news(channel& at, u64& seen) noexcept;
   [[nodiscard]] bool spin_step(u32 step) noexcept;
   [[nodiscard]] bool shares_cpu() noexcept;
+  [[nodiscard]] static bool can_leave() noexcept;
   void publish_cpu(channel& to) const noexcept;
   void push(u32 slot, event what, std::int32_t second = 0, std::int32_t third = 0);
 
