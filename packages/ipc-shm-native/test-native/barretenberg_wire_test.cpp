@@ -858,7 +858,10 @@ TEST("barretenberg watcher: a ward is relieved of its messages while its event l
     // This thread is the server, so nobody reads what it writes but the watcher.
     for (u32 i = 0; i < count; ++i) send_all(*sides.server, 100, i);
   }
-  for (u32 i = 0; i < count; ++i) expect_next(guarded.in, *sides.client, 100, i);
+  for (u32 i = 0; i < count; ++i) {
+    CHECK(guarded.in.any()); // the last ones may have come after the last tick
+    expect_next(guarded.in, *sides.client, 100, i);
+  }
 }
 
 } // namespace
