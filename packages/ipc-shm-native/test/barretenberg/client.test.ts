@@ -18,12 +18,12 @@ import {
   randomData,
   startBarretenberg,
   unavailable,
-  untilStopped,
   type Barretenberg,
   LONG,
 } from './support/barretenberg.ts';
 import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { eventually } from '../support/eventually.ts';
+import { untilStopped } from '../support/process.ts';
 import { start } from './support/children.ts';
 import { hashMany } from './support/pipeline.ts';
 

@@ -1,5 +1,5 @@
 /** What tests of the blocking form share: a server in a process of its own, and clients of both kinds. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { IpcError, type IpcClient } from '@spanwire/ipc-core';
 import { onTestFinished } from 'vitest';
 import {
@@ -12,6 +12,7 @@ import {
 import { start, type Child } from './children.ts';
 import { eventually } from './eventually.ts';
 import { makeDirectory } from './place.ts';
+import { untilStopped } from './process.ts';
 
 /** Small, so that everything happens soon. */
 export const ring = 8192;
@@ -109,20 +110,9 @@ export function pattern(bytes: number): Uint8Array {
 }
 
 /** Stops a process, all threads of it: the signal is only the beginning of that. */
-export async function stopped(child: Child): Promise<void> {
+export function stopped(child: Child): Promise<void> {
   process.kill(child.pid, 'SIGSTOP');
-  const states = (): Array<string | undefined> =>
-    readdirSync(`/proc/${child.pid}/task`).map((thread) => stateOf(`/proc/${child.pid}/task/${thread}`));
-  await eventually(() => states().every((state) => state === 'T' || state === undefined), true);
-}
-
-/** The letter for the state of a thread; undefined: it has just ended. */
-function stateOf(thread: string): string | undefined {
-  try {
-    return readFileSync(`${thread}/stat`, 'utf8').split(') ')[1]?.[0];
-  } catch {
-    return undefined;
-  }
+  return untilStopped(child.pid);
 }
 
 /** CPU time of a process so far, in hundredths of a second. */

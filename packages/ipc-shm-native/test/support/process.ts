@@ -1,5 +1,6 @@
 /** What a process has, as the kernel sees it. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { eventually } from './eventually.ts';
 
 export interface Holdings {
   /** Mapped areas of shared memory. */
@@ -37,4 +38,19 @@ export function sleepsOf(pid: number): number {
 export function sharedBytesOf(pid: number | 'self'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^RssShmem:\s*(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** Resolves when a process that was sent SIGSTOP, or sent it to itself, does not run any more, with any of its threads. */
+export async function untilStopped(pid: number): Promise<void> {
+  const tasks = `/proc/${pid}/task`;
+  await eventually(() => readdirSync(tasks).every((task) => !runs(`${tasks}/${task}`)), true);
+}
+
+/** False for a thread that is stopped, or has just ended. */
+function runs(task: string): boolean {
+  try {
+    return !readFileSync(`${task}/stat`, 'latin1').includes(') T ');
+  } catch {
+    return false;
+  }
 }

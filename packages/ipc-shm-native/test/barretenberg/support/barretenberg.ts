@@ -2,12 +2,12 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { findBbBinary, findNapiBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
 import { onTestFinished } from 'vitest';
-import { eventually } from '../../support/eventually.ts';
+import { untilStopped } from '../../support/process.ts';
 
 const program: string | null = findBbBinary();
 /** The published client, a native addon. */
@@ -32,15 +32,6 @@ export interface Barretenberg {
   kill(signal: NodeJS.Signals): void;
   /** Stops it until SIGCONT; resolves when none of its threads runs any more. */
   stop(): Promise<void>;
-}
-
-/** Resolves when a process that was sent SIGSTOP, or sent it to itself, does not run any more. */
-export async function untilStopped(pid: number): Promise<void> {
-  const tasks = `/proc/${pid}/task`;
-  await eventually(
-    () => readdirSync(tasks).every((task) => readFileSync(`${tasks}/${task}/stat`, 'latin1').includes(') T ')),
-    true,
-  );
 }
 
 /** Starts the server under `name` and waits until it says that it is ready. It ends with the test. */
