@@ -42,8 +42,16 @@ export class ClientProcess {
     }
   }
 
-  async measure(ms: number, leadInMs: number): Promise<Measured> {
-    const order: Order = { type: 'measure', ms, leadInMs };
+  /** Runs the workload at full speed, for `ms`. */
+  warmUp(ms: number): Promise<Measured> {
+    return this.#order({ type: 'measure', ms, leadInMs: 0, paced: false });
+  }
+
+  measure(ms: number, leadInMs: number): Promise<Measured> {
+    return this.#order({ type: 'measure', ms, leadInMs, paced: true });
+  }
+
+  async #order(order: Order): Promise<Measured> {
     this.#child.send(order);
     const report = await nextReport(this.#child);
     if (report.type === 'measured') return report.measured;

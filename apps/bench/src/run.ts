@@ -182,7 +182,7 @@ async function warmUp(one: Case, client: ClientProcess, ms: number): Promise<voi
   if (measuresItself(one)) return;
   let messages = 0;
   for (let turn = 0; turn < MAX_WARM_UPS && messages < WARM_MESSAGES; turn++) {
-    const { perSecond } = await client.measure(ms, 0);
+    const { perSecond } = await client.warmUp(ms);
     if (perSecond === null) return;
     messages += (perSecond * ms) / 1000;
   }

@@ -195,8 +195,8 @@ void exchange(party& client, u32 slot, u32 number) {
 
 // Server and client in one thread, so that every step is in the test's hands.
 struct both {
-  explicit both(u32 capacity = 8192, settings of_server = {0})
-      : server{new_hub(of_server), capacity}, client{new_hub({0}), capacity} {
+  explicit both(u32 capacity = 8192, settings of_server = {0}, settings of_client = {0})
+      : server{new_hub(of_server), capacity}, client{new_hub(of_client), capacity} {
     server.listen(where.path);
     auto socket = connect_to(where.path, 0);
     CHECK(socket);
@@ -274,6 +274,36 @@ TEST("news that come between the announcement of sleep and the second look keep 
   CHECK_EQ(pair.server.step(0), 1u);
   CHECK(pair.server.own->arm());
   CHECK(!pair.server.own->awake());
+}
+
+TEST("a hub that was woken takes what is there first, and hears the doorbell afterwards") {
+  const std::int32_t expecting = 0;
+  both pair;
+  CHECK(!pair.server.own->find_news());
+  CHECK(pair.client.send(pair.slot, 8, 1));
+  CHECK(pair.server.own->find_news());
+  CHECK(!pair.server.own->find_news()); // it is awake: whoever wants to know more has to look at the sockets
+  bool heard_before = false;
+  CHECK(pair.server.own->turn(pair.server.batch, &expecting, [&](u32 count) {
+    heard_before = !pair.server_is_rung();
+    pair.server.handle(count);
+    return true;
+  }) == hub::turn_end::asleep);
+  CHECK_EQ(pair.server.frames, 1u);
+  CHECK(!heard_before);
+  CHECK(!pair.server_is_rung());
+}
+
+TEST("a client that had to wake its server spins for as long as waking may take, and then for its answer") {
+  const std::int32_t expecting = 1;
+  both pair{8192, {0}, {1, 3'600'000'000'000}};
+  hub& own = *pair.client.own;
+  spanwire::ring::store_relaxed(own.find(pair.slot)->reading->end.peer->cpu, 0); // not on this CPU
+  CHECK(pair.client.send(pair.slot, 8, 1));
+  own.expect(pair.slot);
+  const auto begin = spanwire::platform::now_ns();
+  CHECK(own.turn(pair.client.batch, &expecting, [](u32) { return true; }) == hub::turn_end::asleep);
+  CHECK(spanwire::platform::now_ns() - begin >= 150'000);
 }
 
 TEST("a wait ends after its time and not before") {

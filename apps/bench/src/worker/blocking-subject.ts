@@ -38,7 +38,7 @@ export async function openBlocking(job: Job, samples: Samples): Promise<Subject>
   return {
     serverPid: server.pid ?? null,
     check: () => Promise.resolve(expectEcho(client.call(message), message.length)),
-    measure: (ms) => Promise.resolve(roundTrips(client, message, ms, samples, everyMs)),
+    measure: (ms, paced) => Promise.resolve(roundTrips(client, message, ms, samples, paced ? everyMs : undefined)),
   };
 }
 

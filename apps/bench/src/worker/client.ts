@@ -36,10 +36,10 @@ function open(samples: Samples): Promise<Subject | Missing> {
   return isTransport(job.link) ? openSpanwire(job, samples) : openPeer(job, samples);
 }
 
-async function measure(subject: Subject, { ms, leadInMs }: Order): Promise<void> {
+async function measure(subject: Subject, { ms, leadInMs, paced }: Order): Promise<void> {
   // Caches are warm and everybody is awake when it counts.
-  if (leadInMs > 0) await subject.measure(leadInMs);
-  report({ type: 'measured', measured: await subject.measure(ms) });
+  if (leadInMs > 0) await subject.measure(leadInMs, paced);
+  report({ type: 'measured', measured: await subject.measure(ms, paced) });
 }
 
 function report(what: Report): void {

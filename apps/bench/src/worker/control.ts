@@ -1,6 +1,12 @@
 /** What the harness and a client process say to each other, over the channel that `fork` gives them. */
 
-export type Order = { readonly type: 'measure'; readonly ms: number; readonly leadInMs: number };
+export interface Order {
+  readonly type: 'measure';
+  readonly ms: number;
+  readonly leadInMs: number;
+  /** False: to warm up, without the pauses of the workload. */
+  readonly paced: boolean;
+}
 
 export type Report =
   /** The link is open and its answers are right. */

@@ -34,10 +34,10 @@ export async function openPeer(job: Job, samples: Samples): Promise<Subject | Mi
         throw new Error(`Expected ${job.link} to give back what it got`);
       }
     },
-    measure(ms) {
+    measure(ms, paced) {
       switch (workload.kind) {
         case 'request':
-          return sequential(() => roundTrip(client, message), ms, samples, workload.everyMs);
+          return sequential(() => roundTrip(client, message), ms, samples, paced ? workload.everyMs : undefined);
         case 'pipelined':
         case 'large':
           return window(client, message, new Meter(samples, ms, workload), workload.depth);
@@ -46,6 +46,7 @@ export async function openPeer(job: Job, samples: Samples): Promise<Subject | Mi
         case 'one-way':
           return batches(() => batch(client, message, BATCH), ms, samples);
         case 'open-loop':
+          if (!paced) return sequential(() => roundTrip(client, message), ms, samples);
           return inOrder(client, message, workload.perSecond, ms, samples);
         default:
           throw new TypeError(`Expected a workload that peers have, got ${workload.kind}`);

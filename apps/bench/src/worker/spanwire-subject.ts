@@ -44,11 +44,11 @@ export async function openSpanwire(job: Job, samples: Samples): Promise<Subject>
   return {
     serverPid,
     check: () => check(client, workload),
-    async measure(ms) {
+    async measure(ms, paced) {
       if (workload.kind === 'memory') return growth(connect, clients, workload.clients, serverPid);
       await crowd?.go();
       try {
-        return await measure(clients, client, workload, ms, samples);
+        return await measure(clients, client, workload, ms, samples, paced);
       } finally {
         await crowd?.rest();
       }
@@ -96,11 +96,12 @@ function measure(
   workload: Workload,
   ms: number,
   samples: Samples,
+  paced: boolean,
 ): Promise<Measured> {
   const message = new Uint8Array('bytes' in workload ? workload.bytes : 1).fill(FILL);
   switch (workload.kind) {
     case 'request':
-      return sequential(() => client.request(message), ms, samples, workload.everyMs);
+      return sequential(() => client.request(message), ms, samples, paced ? workload.everyMs : undefined);
     case 'fairness':
       return sequential(() => client.request(message), ms, samples);
     case 'pipelined':
@@ -111,6 +112,7 @@ function measure(
     case 'one-way':
       return batches(() => oneWayBatch(client, message), ms, samples);
     case 'open-loop':
+      if (!paced) return sequential(() => client.request(message), ms, samples);
       return openLoop((onAnswer) => void client.request(message).then(onAnswer), workload.perSecond, ms, samples);
     case 'clients':
       return each(clients, message, ms, samples);

@@ -6,7 +6,8 @@ export interface Subject {
   readonly serverPid: number | null;
   /** Rejects when an answer is not what was asked for. */
   check(): Promise<void>;
-  measure(ms: number): Promise<Measured>;
+  /** Not `paced`: what the workload does at intervals goes on without them. */
+  measure(ms: number, paced: boolean): Promise<Measured>;
 }
 
 /** Why there is no subject here. */

@@ -400,8 +400,8 @@ Napi::Value host::release(const Napi::CallbackInfo& info) {
 
 void host::on_ready() {
   if (hub_ == nullptr || in_turn_) return;
-  // Only a bug could make this fail; the turn then still serves what is known.
-  (void)hub_->poll_sockets(0);
+  // Only a bug could make the second one fail; the turn then still serves what is known.
+  if (!hub_->find_news()) (void)hub_->poll_sockets(0);
   run_turn();
 }
 

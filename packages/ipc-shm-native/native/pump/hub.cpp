@@ -29,6 +29,8 @@ constexpr u32 steps_per_check = 16;
 // A peer that is seen on this CPU so many checks in a row, each after a yield, is there to stay.
 constexpr u32 checks_before_move = 3;
 constexpr std::int64_t least_ns_between_moves = 10'000'000;
+// What a peer that was asleep needs to answer: who sleeps meanwhile has to be woken as well, which takes as long again.
+constexpr std::int64_t wake_up_ns = 150'000;
 
 // A thread that is never without messages still looks at its sockets once in this many batches.
 constexpr u32 waits_between_looks = 256;
@@ -126,6 +128,7 @@ void hub::go_live(u32 slot, ring::role side) {
   channel& which = *find(slot);
   which.reading.emplace(ring::endpoint::of(which.segment->memory.base(), which.segment->where, side));
   which.state = channel_state::live;
+  awaits_answers_ = side == ring::role::client;
   make_hot(which);
 }
 
@@ -171,6 +174,7 @@ u32 hub::collect(std::span<entry> out) {
     if (took > 0) {
       count += took;
       from.last_active_pass = pass_;
+      woke_peer_ = false;
     }
     // A channel that is over left the list, and another one took its place.
     if (at < hot_.size() && hot_[at] == &from) ++at;
@@ -269,6 +273,16 @@ void hub::glance_at_cold() {
   }
 }
 
+bool hub::find_news() noexcept {
+  if (awake()) return false;
+  for (std::size_t i = cold_.size(); i-- > 0;) {
+    // Partner: producer::flush in the peer.
+    if (ring::load_both_heads(*cold_[i].heads) != cold_[i].seen) make_hot(*cold_[i].owner);
+  }
+  rings_unheard_ = !hot_.empty();
+  return rings_unheard_;
+}
+
 void hub::ring(u32 slot) noexcept {
   channel* const which = find(slot);
   if (which == nullptr || !which->reading) return;
@@ -277,6 +291,7 @@ void hub::ring(u32 slot) noexcept {
   const bool for_data = ring::take_duty_to_ring(peer.waiting_data);
   const bool for_space = ring::take_duty_to_ring(peer.waiting_space);
   if (for_data || for_space) platform::ring_doorbell(which->socket.get());
+  if (for_data && awaits_answers_) woke_peer_ = true;
 }
 
 bool hub::want_room(u32 slot, lane which, u32 target) noexcept {
@@ -317,6 +332,7 @@ bool hub::arm() noexcept {
 }
 
 result<void> hub::poll_sockets(int timeout_ms) {
+  rings_unheard_ = false;
   platform::poller::ready ready[64];
   auto count = poller_.wait(ready, timeout_ms);
   if (!count) return count.error();
@@ -497,7 +513,7 @@ bool hub::spin_step(u32 step) noexcept {
     const std::int64_t now = platform::now_ns();
     clock_ns_ = now;
     if (spin_begin_ns_ == 0) spin_begin_ns_ = now;
-    if (now - spin_begin_ns_ >= settings_.spin_ns) return false;
+    if (now - spin_begin_ns_ >= settings_.spin_ns + (woke_peer_ ? wake_up_ns : 0)) return false;
     if (shares_cpu()) {
       if (!can_leave()) return false;
       if (settings_.leave_shared_cpu && ++shared_cpu_checks_ > checks_before_move &&

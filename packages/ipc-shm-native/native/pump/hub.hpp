@@ -86,6 +86,10 @@ class hub {
   // Announces sleep to every hot peer and looks again. True: nothing is there, and the peers will ring.
   [[nodiscard]] bool arm() noexcept;
 
+  // Where a hub that sleeps may begin when it is woken: whether a ring has news. Its channel is hot then, and `turn` hears the
+  // doorbells afterwards: no answer has to wait for the system calls that this takes.
+  [[nodiscard]] bool find_news() noexcept;
+
   // Looks at sockets, waiting up to `timeout_ms` (below 0: for ever). Channels that were rung become hot.
   [[nodiscard]] platform::result<void> poll_sockets(int timeout_ms);
 
@@ -113,6 +117,8 @@ class hub {
           batches = 0;
           clock_ns_ = platform::now_ns();
         }
+      } else if (rings_unheard_) {
+        (void)poll_sockets(0); // as in find_news; only a bug could make it fail
       } else if (*expecting == 0 || !spin_step(++steps)) {
         spin_begin_ns_ = 0;
         if (arm()) return turn_end::asleep;
@@ -184,6 +190,9 @@ class hub {
   std::int64_t clock_ns_ = 0;      // as last read
   std::int64_t spin_begin_ns_ = 0; // 0: not spinning
   std::int64_t last_move_ns_ = 0;
+  bool rings_unheard_ = false;  // after find_news
+  bool awaits_answers_ = false; // a client's hub
+  bool woke_peer_ = false;      // and has not heard of it since
 };
 
 } // namespace spanwire::pump
