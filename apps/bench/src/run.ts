@@ -64,7 +64,7 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10 } as const;
 
 /** Steps that {@link run} reports. */
 export function stepsOf({ scenarios, rounds }: Pick<RunOptions, 'scenarios' | 'rounds'>): number {
-  return scenarios.reduce((steps, { cases }) => steps + cases.length * (rounds + 1), 0);
+  return scenarios.reduce((steps, scenario) => steps + scenario.cases.length * (roundsOf(scenario, rounds) + 1), 0);
 }
 
 export async function run(options: RunOptions, listener: RunListener): Promise<ScenarioResult[]> {
@@ -110,7 +110,7 @@ async function runScenario(
     for (const entry of entries) {
       await attempt(entry, (client) => warmUp(entry.case, client, options.warmUpMs));
     }
-    for (let round = 0; round < options.rounds; round++) {
+    for (let round = 0; round < roundsOf(scenario, options.rounds); round++) {
       floors.push((await measureFloor(scenario, options)) ?? null);
       // Each begins a round in its turn: whoever follows the floor finds the machine as the floor left it.
       const first = round % entries.length;
@@ -128,6 +128,10 @@ async function runScenario(
     trouble === undefined ? { case: one, outcome: 'measured', rounds } : { case: one, ...trouble },
   );
   return { scenario, floors, cases, clockNs: median(entries.flatMap(({ client }) => client?.clockNs ?? [])) };
+}
+
+function roundsOf({ moreRounds = 1 }: Scenario, rounds: number): number {
+  return rounds * moreRounds;
 }
 
 async function startAll(

@@ -45,4 +45,6 @@ export interface Scenario {
   readonly cases: readonly Case[];
   /** A measurement takes so many times as long as others: what is slow needs more time for as many samples. */
   readonly patience?: number;
+  /** So many times as many rounds as others have: for differences that are smaller than those between two moments of a machine. */
+  readonly moreRounds?: number;
 }
