@@ -10,7 +10,7 @@ import { IpcError, RemoteError, SpanReleasedError, TimeoutError } from './errors
 import { encodeExtension } from './extension.ts';
 import { KIND_DUPLEX_REQUEST, KIND_ONE_WAY, KIND_REQUEST, KIND_STREAM_REQUEST } from './frame.ts';
 import { takeOwned } from './message.ts';
-import type { PendingRequest } from './request-with.ts';
+import { secondRequest, type Requester } from './requester.ts';
 import { StreamReceiver } from './stream-receiver.ts';
 import { handOutReply, stackOfReceiver } from './watched-spans.ts';
 import type { StreamSender } from './stream-sender.ts';
@@ -27,7 +27,7 @@ export interface CallOwner {
  * A call for one answer, as an owned copy: that of `request`. The other forms of answer are below. One class, because millions are made: a derived
  * one is made twice as slowly. (`private` and not `#private` for the same reason.)
  */
-export class Call implements LaneEntry, PendingRequest {
+export class Call implements LaneEntry {
   readonly owner: CallOwner;
   /** The wire id, while the call has one. */
   id: number;
@@ -106,9 +106,17 @@ export class Call implements LaneEntry, PendingRequest {
 
   // ---- what comes back; `true` when that was the last ----
 
-  onResponse(frame: Frame): void {
-    const data = takeOwned(frame);
+  /** Whether an answer must come as a frame. */
+  get takesFrame(): boolean {
+    return false;
+  }
+
+  onAnswer(data: Bytes): void {
     if (this.settle()) this.resolve(data);
+  }
+
+  onResponse(frame: Frame): void {
+    this.onAnswer(takeOwned(frame));
   }
 
   onItem(frame: Frame): void {
@@ -129,6 +137,15 @@ export class Call implements LaneEntry, PendingRequest {
     if (this.settled) return;
     this.connection?.cancel(this);
     this.fail(reason);
+  }
+
+  /** Makes it a new call. Only after it was settled: nobody knows it then. */
+  protected renew(payload: Uint8Array): void {
+    this.id = -1;
+    this.payload = payload;
+    this.connection = undefined;
+    this.settled = false;
+    this.limits = undefined;
   }
 
   /** True the first time. */
@@ -156,6 +173,28 @@ function noAnswer(): RemoteError {
   return new RemoteError({ name: 'Error', message: 'The handler gave no answer', code: undefined });
 }
 
+/** As {@link Call}, again and again. */
+export class RepeatedCall extends Call implements Requester {
+  readonly #submit: (call: Call, options: CallOptions | undefined) => void;
+
+  constructor(
+    owner: CallOwner,
+    submit: (call: Call, options: CallOptions | undefined) => void,
+    resolve: (data: Bytes) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(owner, NO_BYTES, resolve, reject);
+    this.#submit = submit;
+    this.settled = true;
+  }
+
+  request(data: Uint8Array, options?: CallOptions): void {
+    if (!this.settled) throw secondRequest();
+    this.renew(data);
+    this.#submit(this, options);
+  }
+}
+
 /** As {@link Call}, of bytes that nobody reuses. */
 export class OwnedCall extends Call {
   override keepPayload(): void {}
@@ -175,6 +214,10 @@ export class ExchangeCall extends Call {
   ) {
     super(owner, payload, ignore, reject);
     this.#resolve = resolve;
+  }
+
+  override get takesFrame(): boolean {
+    return true;
   }
 
   override onResponse(frame: Frame): void {
@@ -247,8 +290,7 @@ export class StreamCall extends Call {
     return this.input$ === undefined ? KIND_STREAM_REQUEST : KIND_DUPLEX_REQUEST;
   }
 
-  override onResponse(frame: Frame): void {
-    const data = takeOwned(frame);
+  override onAnswer(data: Bytes): void {
     if (!this.settle()) return;
     this.stopInput();
     this.receiver.push(data);

@@ -60,6 +60,11 @@ export interface Channel {
    * returns at once. False, and nothing has happened: it goes the usual way. The request's bytes are given back after it.
    */
   serveAlone?: ServeAlone | undefined;
+  /**
+   * Set by the client where the transport declares it: takes a whole answer before which nothing waits to be delivered. False, and nothing has
+   * happened: it goes the usual way. The answer's bytes are given back after it.
+   */
+  takeAnswer?: TakeAnswer | undefined;
   /** Takes what is there without the event loop, where the transport can. */
   poll?(): void;
   /** Flushes what was accepted, then closes. With a reason other than 'closed' and 'shutdown' it does not flush. */
@@ -73,6 +78,8 @@ export type ServeAlone = (
   request: Uint8Array<ArrayBuffer>,
   handler: (clientId: number, request: Uint8Array<ArrayBuffer>) => Uint8Array | undefined,
 ) => boolean;
+
+export type TakeAnswer = (id: number, answer: Uint8Array<ArrayBuffer>) => boolean;
 
 /** Accepts channels on one address. */
 export interface Listener {

@@ -1,6 +1,6 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
 import { filter, firstValueFrom, Observable, ReplaySubject, Subject } from 'rxjs';
-import { Call, ExchangeCall, OneWayCall, StreamCall, type CallOwner } from './call.ts';
+import { Call, ExchangeCall, OneWayCall, RepeatedCall, StreamCall, type CallOwner } from './call.ts';
 import type { Connect } from './channel.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import type {
@@ -32,7 +32,7 @@ import {
 import { ReassemblyBudget } from './reassembly-budget.ts';
 import { claimRequest, secondClaim, type ClaimHost, type OpenRequestClaim } from './request-claim.ts';
 import { isObservable } from './stream-sender.ts';
-import type { PendingRequest, RequestsWith } from './request-with.ts';
+import type { MakesRequesters, Requester } from './requester.ts';
 import type { MakeConnect } from './transport.ts';
 import { Waiters } from './waiters.ts';
 
@@ -57,7 +57,7 @@ const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
 
 const DONE: Promise<void> = Promise.resolve();
 
-class Client implements IpcClient, RequestsWith, CallOwner, ClaimHost, ConnectionHost {
+class Client implements IpcClient, MakesRequesters, CallOwner, ClaimHost, ConnectionHost {
   readonly settings: ClientSettings;
   readonly budget: ReassemblyBudget;
   readonly #connect: Connect;
@@ -139,15 +139,8 @@ class Client implements IpcClient, RequestsWith, CallOwner, ClaimHost, Connectio
     });
   }
 
-  requestWith(
-    data: Uint8Array,
-    onReply: (reply: Bytes) => void,
-    onError: (error: unknown) => void,
-    options: CallOptions | undefined,
-  ): PendingRequest {
-    const call = new Call(this, data, onReply, onError);
-    this.#submit(call, options);
-    return call;
+  requester(onReply: (reply: Bytes) => void, onError: (error: unknown) => void): Requester {
+    return new RepeatedCall(this, (call, options) => this.#submit(call, options), onReply, onError);
   }
 
   exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply> {

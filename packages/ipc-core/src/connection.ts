@@ -1,5 +1,6 @@
 /** A client's side of one connection: wire ids, what is open, what comes in. A client that reconnects makes a new one. */
 import { Assembler, type Assembly } from './assembler.ts';
+import { copyOf } from './bytes.ts';
 import { StreamCall, type Call } from './call.ts';
 import type { Channel, Frame } from './channel.ts';
 import type { Bytes, Claim, DisconnectReason } from './contract.ts';
@@ -93,6 +94,7 @@ export class Connection {
     this.channel.onRoom = () => this.#onRoom();
     this.channel.onClosed = (reason, error) => this.#onClosed(reason, error);
     this.channel.onFrames = (frames) => this.#onFrames(frames);
+    if ('takeAnswer' in this.channel) this.channel.takeAnswer = (id, answer) => this.#takeAnswer(id, answer);
   }
 
   get plain(): boolean {
@@ -314,6 +316,30 @@ export class Connection {
     if (this.draining) this.#checkDrained();
   }
 
+  #takeAnswer(id: number, answer: Uint8Array<ArrayBuffer>): boolean {
+    const call = this.#open[id];
+    if (
+      call === undefined ||
+      call === GIVEN_UP ||
+      call.takesFrame ||
+      this.#assembler.active ||
+      this.#held.any ||
+      this.draining ||
+      this.gone ||
+      this.lane.sending !== undefined
+    ) {
+      return false;
+    }
+    this.#openCount--;
+    this.#freeId(id);
+    try {
+      call.onAnswer(copyOf(answer));
+    } catch (error) {
+      this.#onBroken(error);
+    }
+    return true;
+  }
+
   #take(frame: Frame): void {
     if (frame.kind === KIND_RESPONSE && frame.flags === 0 && !this.#assembler.active) {
       this.#takeTerminal(frame);
@@ -533,7 +559,8 @@ export class Connection {
     // First, because whoever is told of a failure may try again at once: that must not come to this connection.
     this.#host.onGone(this, reason, error, unsent);
     for (const call of open) if (call !== undefined && call !== GIVEN_UP) call.fail(failure);
-    if (sending !== undefined && isCall(sending)) sending.fail(failure);
+    // It has no id, so it was not among them. One that has may be another call by now.
+    if (sending !== undefined && isCall(sending) && sending.kind === KIND_ONE_WAY) sending.fail(failure);
   }
 }
 

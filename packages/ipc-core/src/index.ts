@@ -44,7 +44,7 @@ export {
   SMALLER,
 } from './options.ts';
 export { WATCH_SPANS } from './watched-spans.ts';
-export { type PendingRequest, requestWith } from './request-with.ts';
+export { type Requester, requester } from './requester.ts';
 export { originOf, type Outcome, type RequestOrigin } from './request-origin.ts';
 export { Assembler, type Assembly, type AssemblyHost } from './assembler.ts';
 export { DataLane, type LaneEntry } from './data-lane.ts';

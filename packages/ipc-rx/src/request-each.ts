@@ -1,15 +1,16 @@
 import {
   Deque,
   IpcError,
-  requestWith,
+  requester,
   type Bytes,
   type CallOptions,
   type IpcClient,
-  type PendingRequest,
+  type Requester,
 } from '@spanwire/ipc-core';
-import { Observable, type MonoTypeOperatorFunction, type OperatorFunction, type Subscriber } from 'rxjs';
+import { Observable, Subscription, type MonoTypeOperatorFunction, type OperatorFunction, type Subscriber } from 'rxjs';
 import { expectFunction, integerIn, oneOf } from './arguments.ts';
 import { isAsyncIterable, leave } from './pullable.ts';
+import { takeFrom } from './through.ts';
 
 export interface RequestEachOptions extends Omit<CallOptions, 'signal'> {
   /** How many requests are on their way at once: the pipelining window. At least 1; default 64. Keep it within the client's `maxPending`. */
@@ -58,74 +59,100 @@ export function requestEach(client: IpcClient, options: RequestEachOptions = {})
     timeoutMs === undefined && metadata === undefined ? undefined : { timeoutMs, metadata };
   return (payloads$) =>
     new Observable((subscriber) => {
-      const send: Send =
+      const makeRequester: MakeRequester =
         each === undefined
-          ? (payload, place) => requestWith(client, payload, place.onReply, place.onError, call)
-          : (payload, place) => subscribeEach(coldRequest(client, payload, call).pipe(each), place);
-      const pipeline = new Pipeline(send, concurrency, inOrder, maxWaiting, subscriber);
+          ? (onReply, onError) => requester(client, onReply, onError)
+          : (onReply, onError) => new EachRequester(client, each, onReply, onError);
+      const pipeline = new Pipeline(makeRequester, call, concurrency, inOrder, maxWaiting, subscriber);
       subscriber.add(() => pipeline.giveUp());
       subscriber.add(isAsyncIterable<Uint8Array>(payloads$) ? pipeline.pull(payloads$) : pipeline.subscribe(payloads$));
     });
 }
 
+/** Requests that go through an operator each. The last reply counts. */
+class EachRequester implements Requester {
+  readonly #client: IpcClient;
+  readonly #each: MonoTypeOperatorFunction<Bytes>;
+  readonly #onReply: (reply: Bytes) => void;
+  readonly #onError: (error: unknown) => void;
+  #subscription: Subscription | undefined;
+
+  constructor(
+    client: IpcClient,
+    each: MonoTypeOperatorFunction<Bytes>,
+    onReply: (reply: Bytes) => void,
+    onError: (error: unknown) => void,
+  ) {
+    this.#client = client;
+    this.#each = each;
+    this.#onReply = onReply;
+    this.#onError = onError;
+  }
+
+  request(data: Uint8Array, options?: CallOptions): void {
+    let last: Bytes | undefined;
+    // Before it begins: it may be answered while it does, and its place in use again.
+    const subscription = new Subscription();
+    this.#subscription = subscription;
+    const reply$ = coldRequest(this.#client, data, options).pipe(this.#each);
+    subscription.add(
+      reply$.subscribe({
+        next: (reply) => {
+          last = reply;
+        },
+        error: this.#onError,
+        complete: () => {
+          if (last === undefined) this.#onError(new IpcError('ERR_IPC_PROTOCOL', 'Expected a reply, got none'));
+          else this.#onReply(last);
+        },
+      }),
+    );
+  }
+
+  giveUp(): void {
+    this.#subscription?.unsubscribe();
+  }
+}
+
 /** A request that is sent anew by each subscription. */
 function coldRequest(client: IpcClient, payload: Uint8Array, options: CallOptions | undefined): Observable<Bytes> {
   return new Observable((subscriber) => {
-    const pending = requestWith(
+    const sent = requester(
       client,
-      payload,
       (reply) => {
         subscriber.next(reply);
         subscriber.complete();
       },
       (error) => subscriber.error(error),
-      options,
     );
-    return () => pending.giveUp(unsubscribed());
+    sent.request(payload, options);
+    return () => sent.giveUp(unsubscribed());
   });
-}
-
-/** The last reply counts. */
-function subscribeEach(reply$: Observable<Bytes>, place: Place): PendingRequest {
-  let last: Bytes | undefined;
-  const subscription = reply$.subscribe({
-    next: (reply) => {
-      last = reply;
-    },
-    error: place.onError,
-    complete: () => {
-      if (last === undefined) place.onError(new IpcError('ERR_IPC_PROTOCOL', 'Expected a reply, got none'));
-      else place.onReply(last);
-    },
-  });
-  return { giveUp: () => subscription.unsubscribe() };
 }
 
 function unsubscribed(): IpcError {
   return new IpcError('ERR_IPC_CANCELLED', 'The requests were unsubscribed');
 }
 
-/** Sends a payload; the outcome goes to its place. */
-type Send = (payload: Uint8Array, place: Place) => PendingRequest;
+type MakeRequester = (onReply: (reply: Bytes) => void, onError: (error: unknown) => void) => Requester;
 
-/** One of the requests that may be on their way. Places are used again, so that a request makes nothing but its call. */
+/** One of the requests that may be on their way. Places are used again, so that a request makes nothing. */
 class Place {
-  readonly onReply: (reply: Bytes) => void;
-  readonly onError: (error: unknown) => void;
-  pending: PendingRequest | undefined = undefined;
-  /** How many requests had it and are over. */
-  uses = 0;
+  readonly requester: Requester;
   /** The reply, while it waits for those before it. */
   reply: Bytes | undefined = undefined;
 
-  constructor(pipeline: Pipeline) {
-    this.onReply = (reply) => pipeline.onReply(this, reply);
-    this.onError = (error) => pipeline.onError(error);
+  constructor(pipeline: Pipeline, makeRequester: MakeRequester) {
+    this.requester = makeRequester(
+      (reply) => pipeline.onReply(this, reply),
+      (error) => pipeline.onError(error),
+    );
   }
 }
 
 class Pipeline {
-  readonly #send: Send;
+  readonly #makeRequester: MakeRequester;
+  readonly #options: CallOptions | undefined;
   readonly #concurrency: number;
   readonly #inOrder: boolean;
   readonly #maxWaiting: number;
@@ -144,8 +171,16 @@ class Pipeline {
   /** Asks the source for one more, where it can be asked. */
   #pullMore: (() => void) | undefined;
 
-  constructor(send: Send, concurrency: number, inOrder: boolean, maxWaiting: number, out: Subscriber<Bytes>) {
-    this.#send = send;
+  constructor(
+    makeRequester: MakeRequester,
+    options: CallOptions | undefined,
+    concurrency: number,
+    inOrder: boolean,
+    maxWaiting: number,
+    out: Subscriber<Bytes>,
+  ) {
+    this.#makeRequester = makeRequester;
+    this.#options = options;
     this.#concurrency = concurrency;
     this.#inOrder = inOrder;
     this.#maxWaiting = maxWaiting;
@@ -153,7 +188,7 @@ class Pipeline {
   }
 
   subscribe(payloads$: Observable<Uint8Array>): () => void {
-    const subscription = payloads$.subscribe({
+    const subscription = takeFrom(payloads$, {
       next: (payload) => {
         if (this.#busy < this.#concurrency) {
           this.#start(payload);
@@ -200,21 +235,18 @@ class Pipeline {
   /** Cancels what is on its way. */
   giveUp(): void {
     const reason = unsubscribed();
-    for (const { pending } of this.#places) pending?.giveUp(reason);
+    for (const place of this.#places) place.requester.giveUp(reason);
   }
 
   #start(payload: Uint8Array): void {
     this.#busy++;
     const place = (this.#freeCount > 0 ? this.#free[--this.#freeCount] : undefined) ?? this.#newPlace();
     if (this.#inOrder) this.#order.push(place);
-    const { uses } = place;
-    const pending = this.#send(payload, place);
-    // It may be over already, and the place in use again.
-    if (place.uses === uses) place.pending = pending;
+    place.requester.request(payload, this.#options);
   }
 
   #newPlace(): Place {
-    const place = new Place(this);
+    const place = new Place(this, this.#makeRequester);
     this.#places.push(place);
     return place;
   }
@@ -224,17 +256,16 @@ class Pipeline {
   }
 
   onReply(place: Place, reply: Bytes): void {
-    place.pending = undefined;
-    place.uses++;
     if (!this.#inOrder) {
       this.#emit(place, reply);
-    } else {
-      place.reply = reply;
+    } else if (this.#order.peek() === place) {
+      this.#order.shift();
+      this.#emit(place, reply);
       for (let first = this.#order.peek(); first?.reply !== undefined; first = this.#order.peek()) {
         this.#order.shift();
         this.#emit(first, first.reply);
       }
-    }
+    } else place.reply = reply;
     if (this.#waiting.length > 0) this.#startWaiting();
     this.#pullMore?.();
     if (this.#ended) this.#completeWhenDone();

@@ -31,6 +31,7 @@ import {
   type PeerHello,
   type PeerInfo,
   type ServeAlone,
+  type TakeAnswer,
   type Timer,
 } from '@spanwire/ipc-core';
 import { CONTROL_PREFIX_BYTES, RECORD_HEADER_BYTES, RECORD_LENGTH_MASK, recordBytes } from './layout.ts';
@@ -78,6 +79,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   readonly midFrame = false;
   onRoom: (() => void) | undefined;
   serveAlone: ServeAlone | undefined = undefined;
+  takeAnswer: TakeAnswer | undefined = undefined;
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
   protected readonly pump: Pump;
   protected readonly slot: number;
@@ -306,12 +308,13 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     this.#sendControl(KIND_CREDIT, 0, new Uint8Array(4));
   }
 
-  // ---- the short way of threads that block ----
+  // ---- the short ways ----
 
+  /** For threads that block: answers the request that came alone, if it needs no books. */
   serve(handler: ShortHandler, offset: number, word0: number, word1: number): boolean {
     const start = this.#taken;
-    const isPlain = start === this.#released && this.#frames.length === 0 && this.#overtaking.length === 0;
-    if (!isPlain || word0 >>> 30 !== 0 || word1 >>> 28 !== KIND_REQUEST || this.#state !== 'open') return false;
+    const isRequest = word0 >>> 30 === 0 && word1 >>> 28 === KIND_REQUEST;
+    if (!isRequest || !this.#nothingWaits(start) || this.#state !== 'open') return false;
     if (this.serveAlone?.(word1 & MAX_WIRE_ID, this.view(offset, word0), handler) !== true) return false;
     const end = (start + recordBytes(word0)) | 0;
     this.#taken = end;
@@ -332,15 +335,18 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   takeAlone(id: number, what: number, offset: number, word0: number, word1: number): Bytes | undefined {
     const isAnswer = what === this.slot && word0 >>> 30 === 0 && word1 >>> 0 === packKindAndId(KIND_RESPONSE, id);
     const start = this.#taken;
-    // Nothing is held, waits to be delivered, or was overtaken.
-    const isPlain = start === this.#released && this.#frames.length === 0 && this.#overtaking.length === 0;
-    if (!isAnswer || !isPlain || this.#state !== 'open') return undefined;
+    if (!isAnswer || !this.#nothingWaits(start) || this.#state !== 'open') return undefined;
     const answer = this.copyOf(offset, word0);
     const end = (start + recordBytes(word0)) | 0;
     this.#taken = end;
     this.#released = end;
     this.#releasesToPublish = true;
     return answer;
+  }
+
+  /** Whether nothing before `start` is held or waits to be delivered, and nothing was overtaken: the record that begins there may go past frames. */
+  #nothingWaits(start: number): boolean {
+    return start === this.#released && this.#frames.length === 0 && this.#overtaking.length === 0;
   }
 
   /** Gives back what {@link takeAlone} took. Apart, since the next request must not wait for it; before anything is waited for. */
@@ -407,6 +413,17 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     }
     if (!this.isServer && (kind === KIND_RESPONSE || kind === KIND_END || kind === KIND_ERROR)) {
       this.#onTerminal(word0 >>> 30);
+      if (
+        kind === KIND_RESPONSE &&
+        word0 >>> 30 === 0 &&
+        this.takeAnswer !== undefined &&
+        this.#nothingWaits(start) &&
+        this.takeAnswer(word1 & MAX_WIRE_ID, this.view(offset, length))
+      ) {
+        this.#released = end;
+        this.#releasesToPublish = true;
+        return;
+      }
     }
     this.#frames.push(new ShmFrame(this, word0, word1, offset, start));
     if (this.#overtaking.length > 0) this.#catchUp();

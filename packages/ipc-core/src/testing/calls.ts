@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Bytes } from '../contract.ts';
 import { TimeoutError } from '../errors.ts';
-import { deferred, eventually, expectCode } from './eventually.ts';
+import { deferred, eventually, expectCode, standsStill } from './eventually.ts';
 import { echo, serveWith, withClient } from './fixture.ts';
 import { bytesOf, pattern, readU32, sameBytes, textOf, u32 } from './payloads.ts';
 import type { TransportUnderTest } from './transport-under-test.ts';
@@ -86,6 +86,29 @@ export function describeCalls(transport: TransportUnderTest): void {
     for (const [i, reply] of held.entries()) expect(sameBytes(reply.span, pattern(1024, i))).toBe(true);
     for (const reply of held) reply.release();
     for (let i = 0; i < 64; i++) expect(sameBytes(await client.request(pattern(1024, i)), pattern(1024, i))).toBe(true);
+  });
+
+  test('a reply that is held keeps its bytes while many windows of answers come after it', async () => {
+    const small = { responseWindowBytes: 8 * 1024, maxInFlight: 1024 };
+    const { fixture, client } = await withClient(transport, echo, small, small);
+    const other = await fixture.client(small);
+    const held = await client.exchange(pattern(64, 1));
+    let answered = 0;
+    const answers = Array.from({ length: 500 }, async (_, i) => {
+      const answer = await client.request(pattern(64, i));
+      answered++;
+      expect(sameBytes(answer, pattern(64, i))).toBe(true);
+    });
+    await standsStill(
+      () => answered,
+      async () => {
+        for (let i = 0; i < 50; i++) await other.request(u32(i));
+      },
+    );
+    expect(answered).toBeGreaterThan(0);
+    expect(sameBytes(held.span, pattern(64, 1))).toBe(true);
+    held.release();
+    await Promise.all(answers);
   });
 
   test('calls before connect() and after close() reject with ERR_IPC_CLOSED', async () => {

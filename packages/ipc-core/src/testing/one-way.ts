@@ -1,7 +1,8 @@
 /** One-way messages of clients, and pushes of servers. */
 import { expect, test } from 'vitest';
-import type { Bytes, IpcMessage } from '../contract.ts';
+import type { Bytes, IpcMessage, IpcReply } from '../contract.ts';
 import { KIND_ONE_WAY, KIND_REQUEST } from '../frame.ts';
+import { requester } from '../requester.ts';
 import { eventually, expectCode, failureOf } from './eventually.ts';
 import { echo, serve, serveWith, withClient, type Fixture } from './fixture.ts';
 import { bytesOf, pattern, readU32, sameBytes, textOf, u32 } from './payloads.ts';
@@ -175,6 +176,42 @@ export function describeOneWay(transport: TransportUnderTest): void {
     for (let i = 10; i < 20; i++) fixture.server.send(clientId, u32(i));
     await eventually('all', () => pushed.length === 16);
     expect(pushed.slice(6)).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+  });
+
+  test('answers and pushes reach their takers in the order in which they were sent, also beside replies that are held', async () => {
+    const { server, client } = await withClient(transport, (clientId, request) => {
+      if (readU32(request) % 3 === 0) server.send(clientId, request);
+      return request;
+    });
+    const log: string[] = [];
+    client.messages$.subscribe((data) => log.push(`push ${readU32(data)}`));
+    const held: Array<Promise<IpcReply>> = [];
+    const answered = new Promise<void>((resolve, reject) => {
+      for (let i = 0; i < 60; i++) {
+        if (i % 10 === 7) held.push(client.exchange(u32(i)));
+        else {
+          const each = requester(
+            client,
+            (reply) => {
+              log.push(`answer ${readU32(reply)}`);
+              if (i === 59) resolve();
+            },
+            reject,
+          );
+          each.request(u32(i));
+        }
+      }
+    });
+    await answered;
+    const expected: string[] = [];
+    for (let i = 0; i < 60; i++) {
+      if (i % 3 === 0) expected.push(`push ${i}`);
+      if (i % 10 !== 7) expected.push(`answer ${i}`);
+    }
+    expect(log).toEqual(expected);
+    const replies = await Promise.all(held);
+    expect(replies.map((reply) => readU32(reply.span))).toEqual([7, 17, 27, 37, 47, 57]);
+    for (const reply of replies) reply.release();
   });
 
   test('receive() waits as long as it was told, and those who wait are served in order', async () => {

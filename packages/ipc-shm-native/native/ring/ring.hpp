@@ -147,6 +147,8 @@ class consumer {
     const u32 available = seen_head_ - position_;
     if (available == 0) return false;
     const u32 start = position_ & (memory_.capacity - 1);
+    // With the header's line on its way comes the one behind it: the payload is read next, and most records lie in two.
+    __builtin_prefetch(memory_.data + start + 64);
     u32* const words = reinterpret_cast<u32*>(memory_.data + start);
     // Loaded once. Partner: producer::commit in the peer, ordered by flush and refresh.
     const u32 word0 = load_relaxed(words[0]);
