@@ -13,7 +13,7 @@ interface ShmOptions {
   readonly directory?: string | undefined;
   /**
    * How long to spin after the last message before sleeping, in microseconds: 0 (never spin) to 1,000,000; default 50. Below the wake
-   * latency of the machine (about 25) it is worse than none. A client that had to wake its server waits up to 150 longer for that.
+   * latency of the machine (about 25) it is worse than none. A client that had to wake its server spins for up to 150 longer, where that pays.
    */
   readonly spinMicros?: number | undefined;
   /** Move away from a CPU that the peer runs on, at most once in 10 ms. Default true. */

@@ -294,16 +294,47 @@ TEST("a hub that was woken takes what is there first, and hears the doorbell aft
   CHECK(!pair.server_is_rung());
 }
 
-TEST("a client that had to wake its server spins for as long as waking may take, and then for its answer") {
+TEST("a client that had to wake its server waits awake for it, where that pays, and tries again where it did not") {
   const std::int32_t expecting = 1;
-  both pair{8192, {0}, {1, 3'600'000'000'000}};
+  // One turn is shorter than such a wait, so whoever waits says `busy` first, unless it stands still meanwhile.
+  both pair{8192, {0}, {1, 50'000}};
   hub& own = *pair.client.own;
-  spanwire::ring::store_relaxed(own.find(pair.slot)->reading->end.peer->cpu, 0); // not on this CPU
-  CHECK(pair.client.send(pair.slot, 8, 1));
-  own.expect(pair.slot);
-  const auto begin = spanwire::platform::now_ns();
-  CHECK(own.turn(pair.client.batch, &expecting, [](u32) { return true; }) == hub::turn_end::asleep);
-  CHECK(spanwire::platform::now_ns() - begin >= 150'000);
+  u32 sent = 0;
+  const auto wake_server = [&] {
+    while (pair.server.step(0) > 0) {}
+    spanwire::ring::store_relaxed(own.find(pair.slot)->reading->end.peer->cpu, 0); // not on this CPU
+    CHECK(pair.client.send(pair.slot, 8, ++sent));
+    CHECK(pair.server_is_rung());
+    own.expect(pair.slot);
+  };
+  const auto turn = [&] {
+    return own.turn(pair.client.batch, &expecting, [&](u32 count) {
+      pair.client.handle(count);
+      return true;
+    });
+  };
+  const auto sleeps_at_once = [&] {
+    wake_server();
+    return turn() == hub::turn_end::asleep;
+  };
+  const auto waits = [&] {
+    wake_server();
+    const auto begin = spanwire::platform::now_ns();
+    while (turn() == hub::turn_end::busy) {}
+    return spanwire::platform::now_ns() - begin >= 150'000;
+  };
+  CHECK(waits());
+  for (u32 i = 1; i < 16; ++i) CHECK(sleeps_at_once());
+  CHECK(waits());
+  for (u32 i = 1; i < 16; ++i) CHECK(sleeps_at_once());
+  // This time the answer comes before it sleeps.
+  wake_server();
+  pair.server.echo = true;
+  CHECK_EQ(pair.server.step(0), 1u);
+  pair.server.echo = false;
+  while (turn() == hub::turn_end::busy) {}
+  CHECK_EQ(pair.client.numbers[pair.slot].back(), sent);
+  CHECK(waits());
 }
 
 TEST("a wait ends after its time and not before") {
@@ -416,8 +447,11 @@ TEST("confined to one CPU, a hub spins for a peer on another one, and not at all
       hub& own = *pair.server.own;
       own.expect(0);
       const u32 cpu_of_peer = static_cast<u32>(here) + (same ? 0 : 1);
-      spanwire::ring::store_relaxed(own.find(0)->reading->end.peer->cpu, cpu_of_peer + 1);
-      CHECK_EQ(own.in_the_way(), same);
+      spanwire::ring::side_line& peer = *own.find(0)->reading->end.peer;
+      spanwire::ring::store_relaxed(peer.cpu, cpu_of_peer + 1);
+      CHECK(!own.shares_cpu()); // it sleeps
+      spanwire::ring::announce_awake(peer.waiting_data);
+      CHECK_EQ(own.shares_cpu(), same);
       const hub::turn_end end = own.turn(pair.server.batch, &expecting, [](u32) { return true; });
       CHECK(end == (same ? hub::turn_end::asleep : hub::turn_end::busy));
     }

@@ -296,7 +296,7 @@ Napi::Value host::collect(const Napi::CallbackInfo&) {
     platform::relax();
     count = hub_->collect(batch_);
   }
-  state_->hopeless = count == 0 && hub_->in_the_way() ? 1 : 0;
+  state_->hopeless = count == 0 && hub_->shares_cpu() ? 1 : 0;
   ensure_turn();
   return Napi::Number::New(env_, count);
 }

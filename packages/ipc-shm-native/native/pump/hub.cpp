@@ -31,6 +31,8 @@ constexpr u32 checks_before_move = 3;
 constexpr std::int64_t least_ns_between_moves = 10'000'000;
 // What a peer that was asleep needs to answer: who sleeps meanwhile has to be woken as well, which takes as long again.
 constexpr std::int64_t wake_up_ns = 150'000;
+// Where that did not pay it is tried again once in so many times.
+constexpr u32 wakes_between_trials = 16;
 
 // A thread that is never without messages still looks at its sockets once in this many batches.
 constexpr u32 waits_between_looks = 256;
@@ -174,7 +176,10 @@ u32 hub::collect(std::span<entry> out) {
     if (took > 0) {
       count += took;
       from.last_active_pass = pass_;
-      woke_peer_ = false;
+      if (woke_peer_) {
+        woke_peer_ = false;
+        wait_pays_ = wait_awake_;
+      }
     }
     // A channel that is over left the list, and another one took its place.
     if (at < hot_.size() && hot_[at] == &from) ++at;
@@ -291,7 +296,10 @@ void hub::ring(u32 slot) noexcept {
   const bool for_data = ring::take_duty_to_ring(peer.waiting_data);
   const bool for_space = ring::take_duty_to_ring(peer.waiting_space);
   if (for_data || for_space) platform::ring_doorbell(which->socket.get());
-  if (for_data && awaits_answers_) woke_peer_ = true;
+  if (for_data && awaits_answers_) {
+    woke_peer_ = true;
+    wait_awake_ = wait_pays_ || ++wakes_slept_ % wakes_between_trials == 0;
+  }
 }
 
 bool hub::want_room(u32 slot, lane which, u32 target) noexcept {
@@ -377,10 +385,6 @@ result<u32> hub::wait(std::span<entry> batch, std::int64_t timeout_ms, bool expe
     step = 0;
     spin_begin_ns_ = 0;
   }
-}
-
-bool hub::in_the_way() noexcept {
-  return shares_cpu() && !can_leave();
 }
 
 // ---- inside ----
@@ -508,12 +512,15 @@ bool hub::has_news(channel& at, u64& seen) noexcept {
 }
 
 bool hub::spin_step(u32 step) noexcept {
-  if (settings_.spin_ns == 0) return false;
+  if (settings_.spin_ns == 0 || (woke_peer_ && !wait_awake_)) return false;
   if (step % steps_per_check == 0 || shared_cpu_checks_ > 0) {
     const std::int64_t now = platform::now_ns();
     clock_ns_ = now;
     if (spin_begin_ns_ == 0) spin_begin_ns_ = now;
-    if (now - spin_begin_ns_ >= settings_.spin_ns + (woke_peer_ ? wake_up_ns : 0)) return false;
+    if (now - spin_begin_ns_ >= settings_.spin_ns + (woke_peer_ ? wake_up_ns : 0)) {
+      if (woke_peer_) wait_awake_ = wait_pays_ = false;
+      return false;
+    }
     if (shares_cpu()) {
       if (!can_leave()) return false;
       if (settings_.leave_shared_cpu && ++shared_cpu_checks_ > checks_before_move &&
@@ -535,13 +542,13 @@ bool hub::spin_step(u32 step) noexcept {
   return true;
 }
 
-// Whether the peer of a hot channel runs, or last ran, on this CPU: then spinning keeps it from answering.
 bool hub::shares_cpu() noexcept {
   cpu_ = platform::current_cpu();
   bool shared = false;
   for (channel* const each : hot_) {
     publish_cpu(*each);
-    shared |= ring::load_relaxed(each->reading->end.peer->cpu) == cpu_ + 1;
+    ring::side_line& peer = *each->reading->end.peer;
+    shared |= ring::load_relaxed(peer.cpu) == cpu_ + 1 && ring::load_relaxed(peer.waiting_data) == 0;
   }
   return shared && cpu_ != platform::unknown_cpu;
 }

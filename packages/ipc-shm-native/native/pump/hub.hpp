@@ -80,8 +80,9 @@ class hub {
   // Whether the hub has work or may get some by spinning: false when it is armed.
   [[nodiscard]] bool awake() const noexcept { return !hot_.empty() || !events_.empty(); }
 
-  // Whether a hot peer needs this very CPU, the only one that this thread may use: nothing comes before it sleeps.
-  [[nodiscard]] bool in_the_way() noexcept;
+  // Whether the peer of a hot channel is awake and runs, or last ran, on this CPU: then nothing comes while this thread
+  // keeps it.
+  [[nodiscard]] bool shares_cpu() noexcept;
 
   // Announces sleep to every hot peer and looks again. True: nothing is there, and the peers will ring.
   [[nodiscard]] bool arm() noexcept;
@@ -166,7 +167,6 @@ class hub {
   [[nodiscard]] static bool has_room(channel& where, lane which) noexcept;
   [[nodiscard]] static bool has_news(channel& at, u64& seen) noexcept;
   [[nodiscard]] bool spin_step(u32 step) noexcept;
-  [[nodiscard]] bool shares_cpu() noexcept;
   [[nodiscard]] static bool can_leave() noexcept;
   void publish_cpu(channel& to) const noexcept;
   void push(u32 slot, event what, std::int32_t second = 0, std::int32_t third = 0);
@@ -193,6 +193,9 @@ class hub {
   bool rings_unheard_ = false;  // after find_news
   bool awaits_answers_ = false; // a client's hub
   bool woke_peer_ = false;      // and has not heard of it since
+  bool wait_awake_ = false;     // this time
+  bool wait_pays_ = true;       // the answer came before this side slept
+  u32 wakes_slept_ = 0;
 };
 
 } // namespace spanwire::pump
