@@ -64,7 +64,7 @@ const REMOVAL = { recursive: true, force: true, maxRetries: 10 } as const;
 
 /** Steps that {@link run} reports. */
 export function stepsOf({ scenarios, rounds }: Pick<RunOptions, 'scenarios' | 'rounds'>): number {
-  return scenarios.reduce((steps, scenario) => steps + scenario.cases.length * (roundsOf(scenario, rounds) + 1), 0);
+  return scenarios.reduce((steps, { cases, repetitions = 1 }) => steps + repetitions * cases.length * (rounds + 1), 0);
 }
 
 export async function run(options: RunOptions, listener: RunListener): Promise<ScenarioResult[]> {
@@ -104,13 +104,31 @@ async function runScenario(
     trouble: undefined,
   }));
   const floors: (FloorFigures | null)[] = [];
+  for (let repetition = 0; repetition < (scenario.repetitions ?? 1); repetition++) {
+    await runRounds(scenario, entries, floors, options, join(folder, String(repetition)), listener);
+  }
+  const cases = entries.map(({ case: one, rounds, trouble }): CaseResult =>
+    trouble === undefined ? { case: one, outcome: 'measured', rounds } : { case: one, ...trouble },
+  );
+  return { scenario, floors, cases, clockNs: median(entries.flatMap(({ client }) => client?.clockNs ?? [])) };
+}
+
+/** All rounds of a scenario, with new processes. */
+async function runRounds(
+  scenario: Scenario,
+  entries: readonly Entry[],
+  floors: (FloorFigures | null)[],
+  options: RunOptions,
+  folder: string,
+  listener: RunListener,
+): Promise<void> {
   const ms = options.roundMs * (scenario.patience ?? 1);
   try {
     await startAll(entries, options, folder, (entry) => listener.onStep(scenario, entry.case.link));
     for (const entry of entries) {
       await attempt(entry, (client) => warmUp(entry.case, client, options.warmUpMs));
     }
-    for (let round = 0; round < roundsOf(scenario, options.rounds); round++) {
+    for (let round = 0; round < options.rounds; round++) {
       floors.push((await measureFloor(scenario, options)) ?? null);
       // Each begins a round in its turn: whoever follows the floor finds the machine as the floor left it.
       const first = round % entries.length;
@@ -124,14 +142,6 @@ async function runScenario(
   } finally {
     await Promise.all(entries.flatMap(({ client }) => client?.end() ?? []));
   }
-  const cases = entries.map(({ case: one, rounds, trouble }): CaseResult =>
-    trouble === undefined ? { case: one, outcome: 'measured', rounds } : { case: one, ...trouble },
-  );
-  return { scenario, floors, cases, clockNs: median(entries.flatMap(({ client }) => client?.clockNs ?? [])) };
-}
-
-function roundsOf({ moreRounds = 1 }: Scenario, rounds: number): number {
-  return rounds * moreRounds;
 }
 
 async function startAll(

@@ -45,6 +45,9 @@ export interface Scenario {
   readonly cases: readonly Case[];
   /** A measurement takes so many times as long as others: what is slow needs more time for as many samples. */
   readonly patience?: number;
-  /** So many times as many rounds as others have: for differences that are smaller than those between two moments of a machine. */
-  readonly moreRounds?: number;
+  /**
+   * All rounds are done so many times, with new processes: for differences of a few percent, since a process keeps the luck that its compiler
+   * and its heap had.
+   */
+  readonly repetitions?: number;
 }

@@ -125,7 +125,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'operators',
     title: 'Requests per second through `requests$.pipe(map(handler))`, against a bare callback; 256 at a time',
-    moreRounds: 3,
+    repetitions: 3,
     cases: links('shm', 'unix').flatMap((link): Case[] =>
       (['map', 'callback'] as const).map((server) => ({
         link,
