@@ -53,13 +53,14 @@ class PromisedRequester implements Requester {
   request(data: Uint8Array, options?: CallOptions): void {
     if (this.#abort !== undefined) throw secondRequest();
     const abort = new AbortController();
-    this.#abort = abort;
     const given = options?.signal;
     const signal = given === undefined ? abort.signal : AbortSignal.any([given, abort.signal]);
-    this.#client.request(data, { ...options, signal }).then(
-      (reply) => {
+    const reply = this.#client.request(data, { ...options, signal });
+    this.#abort = abort;
+    reply.then(
+      (bytes) => {
         this.#abort = undefined;
-        this.#onReply(reply);
+        this.#onReply(bytes);
       },
       (error: unknown) => {
         this.#abort = undefined;
