@@ -23,6 +23,12 @@ export interface CallOwner {
   onSettled(call: Call): void;
 }
 
+/** Who makes calls and sends them. */
+export interface CallSender extends CallOwner {
+  /** Sends a call by the usual path. */
+  submit(call: Call, options: CallOptions | undefined): void;
+}
+
 /**
  * A call for one answer, as an owned copy: that of `request`. The other forms of answer are below. One class, because millions are made: a derived
  * one is made twice as slowly. (`private` and not `#private` for the same reason.)
@@ -175,23 +181,18 @@ function noAnswer(): RemoteError {
 
 /** As {@link Call}, again and again. */
 export class RepeatedCall extends Call implements Requester {
-  readonly #submit: (call: Call, options: CallOptions | undefined) => void;
+  readonly #sender: CallSender;
 
-  constructor(
-    owner: CallOwner,
-    submit: (call: Call, options: CallOptions | undefined) => void,
-    resolve: (data: Bytes) => void,
-    reject: (error: unknown) => void,
-  ) {
-    super(owner, NO_BYTES, resolve, reject);
-    this.#submit = submit;
+  constructor(sender: CallSender, resolve: (data: Bytes) => void, reject: (error: unknown) => void) {
+    super(sender, NO_BYTES, resolve, reject);
+    this.#sender = sender;
     this.settled = true;
   }
 
   request(data: Uint8Array, options?: CallOptions): void {
     if (!this.settled) throw secondRequest();
     this.renew(data);
-    this.#submit(this, options);
+    this.#sender.submit(this, options);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The one implementation of {@link IpcClient}, on any transport's channels. */
 import { filter, firstValueFrom, Observable, ReplaySubject, Subject } from 'rxjs';
-import { Call, ExchangeCall, OneWayCall, RepeatedCall, StreamCall, type CallOwner } from './call.ts';
+import { Call, ExchangeCall, OneWayCall, RepeatedCall, StreamCall } from './call.ts';
 import type { Connect } from './channel.ts';
 import { Connection, type ConnectionHost } from './connection.ts';
 import type {
@@ -57,7 +57,7 @@ const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
 
 const DONE: Promise<void> = Promise.resolve();
 
-class Client implements IpcClient, MakesRequesters, CallOwner, ClaimHost, ConnectionHost {
+class Client implements IpcClient, MakesRequesters, ClaimHost, ConnectionHost {
   readonly settings: ClientSettings;
   readonly budget: ReassemblyBudget;
   readonly #connect: Connect;
@@ -140,7 +140,7 @@ class Client implements IpcClient, MakesRequesters, CallOwner, ClaimHost, Connec
   }
 
   requester(onReply: (reply: Bytes) => void, onError: (error: unknown) => void): Requester {
-    return new RepeatedCall(this, (call, options) => this.#submit(call, options), onReply, onError);
+    return new RepeatedCall(this, onReply, onError);
   }
 
   exchange(data: Uint8Array, options?: CallOptions): Promise<IpcReply> {
@@ -314,7 +314,7 @@ class Client implements IpcClient, MakesRequesters, CallOwner, ClaimHost, Connec
     if (this.#oneWays.size > 0 && this.#oneWays.delete(call) && this.#oneWays.size === 0) this.#onOneWaysDone?.();
   }
 
-  // ---- for claims ----
+  // ---- for claims, and calls that are used again ----
 
   get over(): IpcError | undefined {
     return this.#over;

@@ -1,6 +1,6 @@
 /** `claim` of a client: requests that are written where they leave from. */
 import { copyOf } from './bytes.ts';
-import { Call, OwnedCall, type CallOwner } from './call.ts';
+import { Call, OwnedCall, type CallOwner, type CallSender } from './call.ts';
 import { plainLacks, type Connection } from './connection.ts';
 import type { Bytes, CallOptions, Claim, RequestClaim } from './contract.ts';
 import type { IpcError } from './errors.ts';
@@ -10,15 +10,13 @@ import { FLAG_EXTENSION } from './frame.ts';
 import { expectSize, expectTimeout, SMALLER } from './options.ts';
 
 /** What a claim needs of its client. */
-export interface ClaimHost extends CallOwner {
+export interface ClaimHost extends CallSender {
   /** Why calls are refused, once the client is closed or closing. */
   readonly over: IpcError | undefined;
   /** `maxPending` calls are pending: why one more is refused. */
   readonly overload: IpcError | undefined;
   /** One more call is pending, until `onSettled`. */
   count(): void;
-  /** Sends a call by the usual path. */
-  submit(call: Call, options: CallOptions | undefined): void;
 }
 
 /** A claim, as its client knows it. */

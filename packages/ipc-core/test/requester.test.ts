@@ -49,10 +49,12 @@ function outcomeOf(
   return { outcome, giveUp: (reason) => pending?.giveUp(reason) };
 }
 
-test.each([
+const whose = [
   { whose: 'a client of ours', of: (client: IpcClient) => client },
   { whose: 'a client that is wrapped', of: wrapped },
-])('$whose: the outcome goes to functions', async ({ of }) => {
+];
+
+test.each(whose)('$whose: the outcome goes to functions', async ({ of }) => {
   let cancelled: (() => void) | undefined;
   const cancel = new Promise<void>((resolve) => {
     cancelled = resolve;
@@ -97,11 +99,6 @@ test('giving up what is over does nothing', async () => {
   done.giveUp(new Error('too late'));
   expect(await client.request(Uint8Array.of(2))).toEqual(Uint8Array.of(2));
 });
-
-const whose = [
-  { whose: 'a client of ours', of: (client: IpcClient) => client },
-  { whose: 'a client that is wrapped', of: wrapped },
-];
 
 test.each(whose)(
   '$whose: a requester makes one request after the other, the next one from the reply to the last',
