@@ -133,11 +133,24 @@ export class ServerRequest implements IpcRequest, RequestOrigin {
   done(): void {
     if ((this.#state & DONE) !== 0) return;
     this.#state |= DONE;
-    const onDone = this.#onDone;
-    if (onDone === undefined) return;
+    if (this.#onDone !== undefined) this.#tell(this.#onDone);
+  }
+
+  #tell(onDone: OnDone | OnDone[]): void {
     this.#onDone = undefined;
     if (typeof onDone === 'function') onDone(this);
     else for (const each of onDone) each(this);
+  }
+
+  /** It was delivered, and that is all. */
+  get untouched(): boolean {
+    return this.#state === 0 && this.#rest === undefined;
+  }
+
+  /** Answered and released in one step; {@link untouched} before. */
+  finish(): void {
+    this.#state = ANSWERED | RELEASED;
+    this.#message.release();
   }
 
   get client(): ServerClient {

@@ -50,6 +50,11 @@ class WatchedRequest extends ServerRequest {
     if (this.released) this.#copy.detach();
   }
 
+  override finish(): void {
+    super.finish();
+    this.#copy.detach();
+  }
+
   /** Nobody can give its bytes or its place back except by an answer that has its ids. */
   get leaks(): boolean {
     return this.kind === KIND_REQUEST ? !this.released : !this.answered && this.restIfAny?.sender === undefined;
