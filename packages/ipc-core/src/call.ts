@@ -27,6 +27,8 @@ export interface CallOwner {
 export interface CallSender extends CallOwner {
   /** Sends a call by the usual path. */
   submit(call: Call, options: CallOptions | undefined): void;
+  /** Sends a request without options at once. False, and nothing has happened: it has to be submitted. */
+  trySubmit(call: Call): boolean;
 }
 
 /**
@@ -192,7 +194,7 @@ export class RepeatedCall extends Call implements Requester {
   request(data: Uint8Array, options?: CallOptions): void {
     if (!this.settled) throw secondRequest();
     this.renew(data);
-    this.#sender.submit(this, options);
+    if (options !== undefined || !this.#sender.trySubmit(this)) this.#sender.submit(this, options);
   }
 }
 

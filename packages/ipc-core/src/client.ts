@@ -56,6 +56,7 @@ const FINAL_CODES: ReadonlySet<IpcErrorCode> = new Set<IpcErrorCode>([
 ]);
 
 const DONE: Promise<void> = Promise.resolve();
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 class Client implements IpcClient, MakesRequesters, ClaimHost, ConnectionHost {
   readonly settings: ClientSettings;
@@ -134,9 +135,22 @@ class Client implements IpcClient, MakesRequesters, ClaimHost, ConnectionHost {
   }
 
   request(data: Uint8Array, options?: CallOptions): Promise<Bytes> {
+    // First of all the bytes: promise and call are made while the server works.
+    const id = options === undefined ? this.#sendAhead(data) : -1;
     return new Promise((resolve, reject) => {
-      this.#submit(new Call(this, data, resolve, reject), options);
+      if (id < 0) this.#submit(new Call(this, data, resolve, reject), options);
+      else this.#connection?.opened(new Call(this, NO_BYTES, resolve, reject), id);
     });
+  }
+
+  /** Sends a request without options at once, and counts it. Below 0, and nothing has happened: it goes the usual way. */
+  #sendAhead(data: Uint8Array): number {
+    const connection = this.#connection;
+    if (connection === undefined || !(data instanceof Uint8Array)) return -1;
+    if (this.#pending + connection.givenUpCalls >= this.settings.maxPending) return -1;
+    const id = connection.sendAhead(data);
+    if (id >= 0) this.#pending++;
+    return id;
   }
 
   requester(onReply: (reply: Bytes) => void, onError: (error: unknown) => void): Requester {
@@ -311,7 +325,11 @@ class Client implements IpcClient, MakesRequesters, ClaimHost, ConnectionHost {
   onSettled(call: Call): void {
     this.#pending--;
     if (call.connection === undefined) this.#waiting.remove(call);
-    if (this.#oneWays.size > 0 && this.#oneWays.delete(call) && this.#oneWays.size === 0) this.#onOneWaysDone?.();
+    if (call.kind === KIND_ONE_WAY) this.#onOneWaySettled(call);
+  }
+
+  #onOneWaySettled(call: Call): void {
+    if (this.#oneWays.delete(call) && this.#oneWays.size === 0) this.#onOneWaysDone?.();
   }
 
   // ---- for claims, and calls that are used again ----
@@ -330,6 +348,14 @@ class Client implements IpcClient, MakesRequesters, ClaimHost, ConnectionHost {
 
   submit(call: Call, options: CallOptions | undefined): void {
     this.#submit(call, options);
+  }
+
+  trySubmit(call: Call): boolean {
+    const id = this.#sendAhead(call.payload);
+    if (id < 0) return false;
+    this.#connection?.opened(call, id);
+    call.sent();
+    return true;
   }
 
   #overloaded(): IpcError {

@@ -17,6 +17,7 @@ import {
   KIND_GOAWAY,
   KIND_ITEM,
   KIND_ONE_WAY,
+  KIND_REQUEST,
   KIND_RESPONSE,
   MAX_WIRE_ID,
 } from './frame.ts';
@@ -117,6 +118,26 @@ export class Connection {
   reserve(call: Call): void {
     call.connection = this;
     this.#register(call);
+  }
+
+  /**
+   * Sends a request at once whose call is not made yet: the server works on it meanwhile, and nothing comes back before whoever called has
+   * returned. The id, for {@link opened}; below 0: it has to go the usual way.
+   */
+  sendAhead(payload: Uint8Array): number {
+    if (this.#plain || payload.length > this.maxMessageBytes) return -1;
+    const id = this.#takeId();
+    if (this.lane.trySend(KIND_REQUEST, id, payload)) return id;
+    this.#freeId(id);
+    return -1;
+  }
+
+  /** Whose request {@link sendAhead} sent. */
+  opened(call: Call, id: number): void {
+    this.#openCount++;
+    call.connection = this;
+    call.id = id;
+    this.#open[id] = call;
   }
 
   /** Sends a call without options at once, or returns false: then it has to wait. */
@@ -268,10 +289,16 @@ export class Connection {
       this.#inOrder.push(call);
       return;
     }
-    const id = (this.#freeCount > 0 ? this.#freeIds[--this.#freeCount] : undefined) ?? this.#open.length;
-    if (id > MAX_WIRE_ID) throw new RangeError(`Expected at most ${MAX_WIRE_ID} open calls, got more`);
+    const id = this.#takeId();
     this.#open[id] = call;
     call.id = id;
+  }
+
+  /** The id of the next call. */
+  #takeId(): number {
+    const id = (this.#freeCount > 0 ? this.#freeIds[--this.#freeCount] : undefined) ?? this.#open.length;
+    if (id > MAX_WIRE_ID) throw new RangeError(`Expected at most ${MAX_WIRE_ID} open calls, got more`);
+    return id;
   }
 
   /** Takes the id of a call back of which no byte was sent. */
@@ -436,9 +463,7 @@ export class Connection {
   #freeId(id: number): void {
     if (this.#plain) return;
     this.#open[id] = undefined;
-    const at = this.#freeCount++;
-    if (at < this.#freeIds.length) this.#freeIds[at] = id;
-    else this.#freeIds.push(id);
+    this.#freeIds[this.#freeCount++] = id;
   }
 
   #onCredit(frame: Frame): void {

@@ -256,26 +256,27 @@ class Pipeline {
   }
 
   onReply(place: Place, reply: Bytes): void {
-    if (!this.#inOrder) {
-      this.#emit(place, reply);
-    } else if (this.#order.peek() === place) {
-      this.#order.shift();
-      this.#emit(place, reply);
-      for (let first = this.#order.peek(); first?.reply !== undefined; first = this.#order.peek()) {
-        this.#order.shift();
-        this.#emit(first, first.reply);
-      }
-    } else place.reply = reply;
+    if (!this.#inOrder) this.#emit(place, reply);
+    else if (this.#order.peek() === place) this.#emitInOrder(place, reply);
+    else place.reply = reply;
     if (this.#waiting.length > 0) this.#startWaiting();
-    this.#pullMore?.();
+    if (this.#pullMore !== undefined) this.#pullMore();
     if (this.#ended) this.#completeWhenDone();
+  }
+
+  /** Emits the reply of the first place, and those that waited for it. */
+  #emitInOrder(place: Place, reply: Bytes): void {
+    this.#order.shift();
+    this.#emit(place, reply);
+    for (let next = this.#order.peek(); next?.reply !== undefined; next = this.#order.peek()) {
+      this.#order.shift();
+      this.#emit(next, next.reply);
+    }
   }
 
   #emit(place: Place, reply: Bytes): void {
     place.reply = undefined;
-    const at = this.#freeCount++;
-    if (at < this.#free.length) this.#free[at] = place;
-    else this.#free.push(place);
+    this.#free[this.#freeCount++] = place;
     this.#busy--;
     this.#out.next(reply);
   }
