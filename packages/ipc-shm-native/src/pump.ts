@@ -45,8 +45,10 @@ export type ShortHandler = (clientId: number, request: Bytes) => Uint8Array | un
 
 /** What lives in a slot: a handshake at first, then a channel. */
 export interface SlotOwner {
-  /** A frame; nothing of it may be kept but what `ShmFrame` keeps. */
-  frame(offset: number, word0: number, word1: number, control: boolean): void;
+  /** A frame of the data lane; nothing of it may be kept but what `ShmFrame` keeps. */
+  frame(offset: number, word0: number, word1: number): void;
+  /** One of the control lane. */
+  controlFrame(offset: number, word0: number, word1: number): void;
   /** The batch has nothing more for this slot: deliver, publish, release. */
   endOfBatch(): void;
   /** Handshake bytes, or the end of a handshake. */
@@ -88,6 +90,8 @@ export class Pump {
   crowded = false;
   #expected = 0;
   #repolls = 0;
+  /** No look is on its way, and {@link expect} asks for one. */
+  #looksOnDemand = false;
   #closed = false;
   #waitsToLook = 0;
   #sliceMs = SLICE_MS;
@@ -97,7 +101,7 @@ export class Pump {
     const count = this.hub.collect();
     if (count > 0) this.#handle(count);
     const pays = ++this.#repolls < REPOLLS && this.#state[STATE_HOPELESS] === 0;
-    if (pays && !this.#closed) void RESOLVED.then(this.#repoll);
+    if (pays && !this.#closed) this.#lookAgain();
     else this.#finish();
   };
 
@@ -123,15 +127,16 @@ export class Pump {
 
   /** The owner wants `endOfBatch`, although the batch may have nothing for it. Only while {@link handling} or {@link crowded}. */
   concern(owner: SlotOwner): void {
-    const at = this.#concernedCount++;
-    if (at === this.#concerned.length) this.#concerned.push(owner);
-    else this.#concerned[at] = owner;
+    this.#concerned[this.#concernedCount++] = owner;
   }
 
   /** One more thing is expected to come, or (-1) came: spinning pays meanwhile. */
   expect(change: number): void {
     this.#expected += change;
     this.#state[STATE_EXPECTING] = this.#expected;
+    if (!this.#looksOnDemand || change < 0) return;
+    this.#looksOnDemand = false;
+    if (this.#state[STATE_AWAKE] !== 0) void RESOLVED.then(this.#repoll);
   }
 
   /** Something was sent to `slot` that is answered: a sleeping hub wakes up to wait for it. */
@@ -214,26 +219,28 @@ export class Pump {
     let last: SlotOwner | undefined;
     for (let i = 0, end = count * 4; i < end; i += 4) {
       const what = batch[i] ?? 0;
-      const slot = what & SLOT_MASK;
       if ((what & EVENT_BIT) !== 0) {
-        try {
-          this.#onEvent(slot, batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
-        } catch (error) {
-          this.#surface(error);
-        }
+        this.#takeEvent(i);
         continue;
       }
-      const owner = this.#slots[slot];
+      const owner = this.#slots[what & SLOT_MASK];
       if (owner === undefined) continue;
       if (owner !== last) {
         last = owner;
         this.concern(owner);
       }
-      owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0, (what & CONTROL_LANE) !== 0);
+      if ((what & CONTROL_LANE) === 0) owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
+      else owner.controlFrame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
     }
     // Deliveries may concern others.
     this.#endBatch();
     this.handling = false;
+  }
+
+  /** From a microtask; but where nothing is expected, not before that changes: whoever sends next does not wait for it. */
+  #lookAgain(): void {
+    if (this.#expected > 0 || this.crowded) void RESOLVED.then(this.#repoll);
+    else this.#looksOnDemand = true;
   }
 
   /** Publishes what was sent since a large batch. */
@@ -264,10 +271,21 @@ export class Pump {
   }
 
   #onBatch(count: number): void {
+    this.#looksOnDemand = false;
     this.#handle(count);
     this.#repolls = 0;
     if (this.#closed) this.#finish();
-    else void RESOLVED.then(this.#repoll);
+    else this.#lookAgain();
+  }
+
+  /** An entry of the batch that is an event. */
+  #takeEvent(at: number): void {
+    const { batch } = this;
+    try {
+      this.#onEvent((batch[at] ?? 0) & SLOT_MASK, batch[at + 1] ?? 0, batch[at + 2] ?? 0, batch[at + 3] ?? 0);
+    } catch (error) {
+      this.#surface(error);
+    }
   }
 
   #onEvent(slot: number, event: number, second: number, third: number): void {

@@ -171,11 +171,15 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       return true;
     }
     if (!this.writeData(packLength(payload.length, flags), packKindAndId(kind, id), payload)) {
-      if (payload.length > this.capacityBytes || isControl(kind)) this.#expectSendable(kind, payload.length);
-      return this.#noRoom(payload.length);
+      return this.#noRoomFor(kind, payload.length);
     }
     this.#afterData(kind, flags);
     return true;
+  }
+
+  #noRoomFor(kind: number, payloadBytes: number): false {
+    if (payloadBytes > this.capacityBytes || isControl(kind)) this.#expectSendable(kind, payloadBytes);
+    return this.#noRoom(payloadBytes);
   }
 
   /** False when the channel is closed. Throws on what can never be claimed. */
@@ -206,20 +210,28 @@ export abstract class ShmChannel implements Channel, SlotOwner {
 
   /** Publishes now, or with the rest of a large batch. */
   #afterData(kind: number, flags: number): void {
-    if (!this.isServer && kind <= KIND_DUPLEX_REQUEST && (flags & FLAG_MORE) === 0) {
-      this.#outstanding++;
-      this.pump.expect(1);
+    const { pump } = this;
+    if ((pump.crowded || (pump.handling && this.#concerned)) && ++this.unpublished < PUBLISH_EVERY) {
+      if (!this.#concerned) this.#concern();
+    } else {
+      this.unpublished = 0;
+      this.publishData();
+      if (!this.isServer) pump.wakeFor(this.slot);
     }
-    if (this.pump.crowded || (this.pump.handling && this.#concerned)) {
-      if (!this.#concerned) {
-        this.#concerned = true;
-        this.pump.concern(this);
-      }
-      if (++this.unpublished < PUBLISH_EVERY) return;
-    }
-    this.unpublished = 0;
-    this.publishData();
-    if (!this.isServer) this.pump.wakeFor(this.slot);
+    // Last: nothing comes before this has returned, and the peer need not wait for it.
+    if (!this.isServer) this.#expectAnswer(kind, flags);
+  }
+
+  /** Asks for the end of the batch. */
+  #concern(): void {
+    this.#concerned = true;
+    this.pump.concern(this);
+  }
+
+  #expectAnswer(kind: number, flags: number): void {
+    if (kind > KIND_DUPLEX_REQUEST || (flags & FLAG_MORE) !== 0) return;
+    this.#outstanding++;
+    this.pump.expect(1);
   }
 
   #expectSendable(kind: number, payloadBytes: number): void {
@@ -396,46 +408,46 @@ export abstract class ShmChannel implements Channel, SlotOwner {
 
   // ---- as the owner of its slot ----
 
-  frame(offset: number, word0: number, word1: number, control: boolean): void {
+  frame(offset: number, word0: number, word1: number): void {
     if (this.#state !== 'open') return;
-    const length = word0 & RECORD_LENGTH_MASK;
-    const kind = word1 >>> 28;
-    if (control) {
-      this.#takeControl(kind, word1 & MAX_WIRE_ID, word0 >>> 30, offset, length);
-      return;
-    }
     const start = this.#taken;
-    const end = (start + recordBytes(length)) | 0;
-    this.#taken = end;
-    if (kind >= KIND_CANCEL) {
-      this.violated(`Expected data frames of kind 0 to ${KIND_ERROR}, got kind ${kind}`);
+    this.#taken = (start + recordBytes(word0 & RECORD_LENGTH_MASK)) | 0;
+    if (word1 >>> 28 >= KIND_CANCEL) {
+      this.violated(`Expected data frames of kind 0 to ${KIND_ERROR}, got kind ${word1 >>> 28}`);
       return;
     }
-    if (!this.isServer && (kind === KIND_RESPONSE || kind === KIND_END || kind === KIND_ERROR)) {
-      this.#onTerminal(word0 >>> 30);
-      if (
-        kind === KIND_RESPONSE &&
-        word0 >>> 30 === 0 &&
-        this.takeAnswer !== undefined &&
-        this.#nothingWaits(start) &&
-        this.takeAnswer(word1 & MAX_WIRE_ID, this.view(offset, length))
-      ) {
-        this.#released = end;
-        this.#releasesToPublish = true;
-        return;
-      }
-    }
+    if (!this.isServer && this.#tookAnswer(start, offset, word0, word1)) return;
     this.#frames.push(new ShmFrame(this, word0, word1, offset, start));
     if (this.#overtaking.length > 0) this.#catchUp();
   }
 
-  #onTerminal(flags: number): void {
-    if ((flags & FLAG_MORE) !== 0 || this.#outstanding === 0) return;
+  /** Notes what ends a call; a whole answer goes past frames to it. False: there has to be a frame. */
+  #tookAnswer(start: number, offset: number, word0: number, word1: number): boolean {
+    const kind = word1 >>> 28;
+    if (kind !== KIND_RESPONSE && kind !== KIND_END && kind !== KIND_ERROR) return false;
+    if (((word0 >>> 30) & FLAG_MORE) !== 0 || this.#outstanding === 0) return false;
     this.#outstanding--;
     this.pump.expect(-1);
+    if (
+      kind !== KIND_RESPONSE ||
+      word0 >>> 30 !== 0 ||
+      this.takeAnswer === undefined ||
+      !this.#nothingWaits(start) ||
+      !this.takeAnswer(word1 & MAX_WIRE_ID, this.view(offset, word0))
+    ) {
+      return false;
+    }
+    this.#released = this.#taken;
+    this.#releasesToPublish = true;
+    return true;
   }
 
-  #takeControl(kind: number, id: number, flags: number, offset: number, length: number): void {
+  controlFrame(offset: number, word0: number, word1: number): void {
+    if (this.#state !== 'open') return;
+    const kind = word1 >>> 28;
+    const id = word1 & MAX_WIRE_ID;
+    const flags = word0 >>> 30;
+    const length = word0 & RECORD_LENGTH_MASK;
     if (kind < KIND_CANCEL || kind > KIND_CREDIT || flags !== 0) {
       this.violated(`Expected whole control frames of kind ${KIND_CANCEL} to ${KIND_CREDIT}, got kind ${kind}`);
       return;
@@ -560,10 +572,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       return;
     }
     this.#releasesToPublish = true;
-    if (!this.#concerned) {
-      this.#concerned = true;
-      this.pump.concern(this);
-    }
+    if (!this.#concerned) this.#concern();
   }
 
   // ---- the end ----

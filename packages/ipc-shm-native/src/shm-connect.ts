@@ -171,6 +171,7 @@ class Attempt implements SlotOwner {
   }
 
   frame(): void {}
+  controlFrame(): void {}
   endOfBatch(): void {}
   room(): void {}
 

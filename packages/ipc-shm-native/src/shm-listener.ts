@@ -265,6 +265,7 @@ class ServerHandshake implements SlotOwner {
   }
 
   frame(): void {}
+  controlFrame(): void {}
   endOfBatch(): void {}
   room(): void {}
 

@@ -102,6 +102,7 @@ class Attempt implements SlotOwner {
   }
 
   frame(): void {}
+  controlFrame(): void {}
   endOfBatch(): void {}
   room(): void {}
 
