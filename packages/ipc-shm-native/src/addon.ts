@@ -17,6 +17,8 @@ export interface HubOptions {
   readonly workLimitMicros: number;
   /** Whether to move away from a CPU that the peer runs on, at most once in 10 ms. */
   readonly leaveSharedCpu: boolean;
+  /** Whether small payloads of data frames are also copied to {@link Hub.copies}. */
+  readonly copiesSmall: boolean;
   /** `loop`: libuv; `thread`: where libuv may not be touched; `nothing`: the blocking form, with `wait`. */
   readonly wakesBy: 'loop' | 'thread' | 'nothing';
   /** Called with the number of entries in `batch`, which stay there until the next call that collects. */
@@ -52,6 +54,8 @@ export const STATE_HOPELESS = 3;
 export interface Hub {
   readonly batch: Int32Array<ArrayBuffer>;
   readonly state: Int32Array<ArrayBuffer>;
+  /** With `copiesSmall`: `layout.copyPlaces` places of `layout.copyPlaceBytes`; what fits the place of its entry is there as long as the batch. */
+  readonly copies: Int32Array<ArrayBuffer> | undefined;
 
   /** Binds in a private directory and takes the lock of the address; EBUSY when someone else has it. */
   bind(path: string, mode: number): void;

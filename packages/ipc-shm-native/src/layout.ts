@@ -19,6 +19,10 @@ export const CONTROL_LANE: number = 1 << 30;
 export const EVENT_BIT: number = 1 << 29;
 export const SLOT_MASK: number = EVENT_BIT - 1;
 
+/** Where a hub copies small payloads to: a place for each of the first entries of a batch. */
+export const COPY_PLACE_BYTES = 128;
+export const COPY_PLACES = 64;
+
 export const EVENT_ACCEPTED = 1;
 export const EVENT_READABLE = 2;
 export const EVENT_CLOSED = 3;

@@ -12,6 +12,8 @@ import {
 import { translating } from './failures.ts';
 import {
   CONTROL_LANE,
+  COPY_PLACE_BYTES,
+  COPY_PLACES,
   EVENT_ACCEPTED,
   EVENT_BIT,
   EVENT_CLOSED,
@@ -45,8 +47,8 @@ export type ShortHandler = (clientId: number, request: Bytes) => Uint8Array | un
 
 /** What lives in a slot: a handshake at first, then a channel. */
 export interface SlotOwner {
-  /** A frame of the data lane; nothing of it may be kept but what `ShmFrame` keeps. */
-  frame(offset: number, word0: number, word1: number): void;
+  /** A frame of the data lane, `at` its place in the batch; nothing of it may be kept but what `ShmFrame` keeps. */
+  frame(offset: number, word0: number, word1: number, at: number): void;
   /** One of the control lane. */
   controlFrame(offset: number, word0: number, word1: number): void;
   /** The batch has nothing more for this slot: deliver, publish, release. */
@@ -72,6 +74,8 @@ export interface PumpOptions {
   readonly spinMicros: number;
   readonly leaveSharedCpu: boolean;
   readonly wakesBy: HubOptions['wakesBy'];
+  /** Whether small payloads are copied out of the ring as they are found: for those who keep copies of them anyway. */
+  readonly copiesSmall: boolean;
 }
 
 export class Pump {
@@ -79,6 +83,8 @@ export class Pump {
   readonly timers: PumpTimers = new PumpTimers();
   readonly batch: Int32Array;
   readonly #state: Int32Array;
+  /** A view of each place of the hub's copies, as long as what it was last asked for. Empty where nothing is copied. */
+  readonly #copies: Array<Uint8Array<ArrayBuffer>> = [];
   readonly #slots: Array<SlotOwner | undefined> = [];
   /** Owners that the running batch concerns, or that have something to publish: the first `#concernedCount`. The array never shrinks. */
   readonly #concerned: Array<SlotOwner | undefined> = [];
@@ -117,6 +123,9 @@ export class Pump {
     this.batch = this.hub.batch;
     this.#state = this.hub.state;
     this.#state[STATE_PATIENCE] = PATIENCE;
+    const { copies } = this.hub;
+    if (copies === undefined) return;
+    for (let at = 0; at < COPY_PLACES; at++) this.#copies.push(new Uint8Array(copies.buffer, at * COPY_PLACE_BYTES, 0));
   }
 
   /** Gives a slot to `owner`, or takes it away. */
@@ -142,6 +151,19 @@ export class Pump {
   /** Something was sent to `slot` that is answered: a sleeping hub wakes up to wait for it. */
   wakeFor(slot: number): void {
     if (this.#state[STATE_AWAKE] === 0) this.hub.kick(slot);
+  }
+
+  /** The payload of the entry of {@link batch} at `at`, out of the ring, until the next batch. Undefined: it is only there. */
+  copyAt(at: number, length: number): Uint8Array<ArrayBuffer> | undefined {
+    const view = this.#copies[at];
+    return view === undefined || view.length === length ? view : this.#copyOfLength(at, length, view.buffer);
+  }
+
+  #copyOfLength(at: number, length: number, buffer: ArrayBuffer): Uint8Array<ArrayBuffer> | undefined {
+    if (length > COPY_PLACE_BYTES) return undefined;
+    const view = new Uint8Array(buffer, at * COPY_PLACE_BYTES, length);
+    this.#copies[at] = view;
+    return view;
   }
 
   /** Takes what is there, without waiting. */
@@ -229,7 +251,7 @@ export class Pump {
         last = owner;
         this.concern(owner);
       }
-      if ((what & CONTROL_LANE) === 0) owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
+      if ((what & CONTROL_LANE) === 0) owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0, i >> 2);
       else owner.controlFrame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
     }
     // Deliveries may concern others.

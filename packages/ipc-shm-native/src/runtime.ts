@@ -17,7 +17,15 @@ export function wakesBy(): HubOptions['wakesBy'] {
 /** Whether shared memory works here: the addon is there, and knows this system. */
 export function isShmAvailable(): boolean {
   try {
-    addon().createHub({ spinMicros: 0, workLimitMicros: 1000, leaveSharedCpu: false, wakesBy: 'nothing' }).close();
+    addon()
+      .createHub({
+        spinMicros: 0,
+        workLimitMicros: 1000,
+        leaveSharedCpu: false,
+        wakesBy: 'nothing',
+        copiesSmall: false,
+      })
+      .close();
     return true;
   } catch {
     return false;

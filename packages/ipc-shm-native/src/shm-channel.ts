@@ -348,7 +348,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     const isAnswer = what === this.slot && word0 >>> 30 === 0 && word1 >>> 0 === packKindAndId(KIND_RESPONSE, id);
     const start = this.#taken;
     if (!isAnswer || !this.#nothingWaits(start) || this.#state !== 'open') return undefined;
-    const answer = this.copyOf(offset, word0);
+    const copy = this.pump.copyAt(0, word0);
+    const answer = copy === undefined ? this.copyOf(offset, word0) : new Uint8Array(copy);
     const end = (start + recordBytes(word0)) | 0;
     this.#taken = end;
     this.#released = end;
@@ -408,7 +409,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
 
   // ---- as the owner of its slot ----
 
-  frame(offset: number, word0: number, word1: number): void {
+  frame(offset: number, word0: number, word1: number, at: number): void {
     if (this.#state !== 'open') return;
     const start = this.#taken;
     this.#taken = (start + recordBytes(word0 & RECORD_LENGTH_MASK)) | 0;
@@ -416,13 +417,13 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       this.violated(`Expected data frames of kind 0 to ${KIND_ERROR}, got kind ${word1 >>> 28}`);
       return;
     }
-    if (!this.isServer && this.#tookAnswer(start, offset, word0, word1)) return;
+    if (!this.isServer && this.#tookAnswer(start, offset, word0, word1, at)) return;
     this.#frames.push(new ShmFrame(this, word0, word1, offset, start));
     if (this.#overtaking.length > 0) this.#catchUp();
   }
 
   /** Notes what ends a call; a whole answer goes past frames to it. False: there has to be a frame. */
-  #tookAnswer(start: number, offset: number, word0: number, word1: number): boolean {
+  #tookAnswer(start: number, offset: number, word0: number, word1: number, at: number): boolean {
     const kind = word1 >>> 28;
     if (kind !== KIND_RESPONSE && kind !== KIND_END && kind !== KIND_ERROR) return false;
     if (((word0 >>> 30) & FLAG_MORE) !== 0 || this.#outstanding === 0) return false;
@@ -433,7 +434,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       word0 >>> 30 !== 0 ||
       this.takeAnswer === undefined ||
       !this.#nothingWaits(start) ||
-      !this.takeAnswer(word1 & MAX_WIRE_ID, this.view(offset, word0))
+      !this.takeAnswer(word1 & MAX_WIRE_ID, this.pump.copyAt(at, word0) ?? this.view(offset, word0))
     ) {
       return false;
     }

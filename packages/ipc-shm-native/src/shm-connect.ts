@@ -36,7 +36,7 @@ export function connectWith(options: ShmConnectOptions, context: ClientContext):
     new Promise<Channel>((resolve, reject) => {
       signal.throwIfAborted();
       const { spinMicros, leaveSharedCpu } = options.settings;
-      const pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy });
+      const pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy, copiesSmall: true });
       // The signal lives as long as the client, which may connect many times.
       const forget = (): void => signal.removeEventListener('abort', onAbort);
       const attempt = new Attempt(

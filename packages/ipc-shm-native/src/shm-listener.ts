@@ -64,7 +64,7 @@ export class ShmListener implements Listener, AcceptingOwner {
     this.#options = options;
     this.context = context;
     const { spinMicros, leaveSharedCpu } = options.settings;
-    this.pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy });
+    this.pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: options.wakesBy, copiesSmall: false });
     this.pump.accepting = this;
     // A request may come at any time: after one, the next is worth some spinning.
     this.pump.expect(1);

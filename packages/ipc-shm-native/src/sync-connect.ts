@@ -24,7 +24,7 @@ export interface SyncConnected {
 /** Blocks until the server has taken the client in, `handshakeTimeoutMs` at most. Throws {@link IpcError}. */
 export function connectSync(options: SyncConnectOptions): SyncConnected {
   const { spinMicros, leaveSharedCpu } = options.settings;
-  const pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: 'nothing' });
+  const pump = new Pump({ spinMicros, leaveSharedCpu, wakesBy: 'nothing', copiesSmall: true });
   pump.block();
   try {
     return new Attempt(pump, options).finish();

@@ -24,6 +24,8 @@ test('the constants of both layout files agree', () => {
     eventRoom: layout.EVENT_ROOM,
     eventRefused: layout.EVENT_REFUSED,
     eventDeaf: layout.EVENT_DEAF,
+    copyPlaceBytes: layout.COPY_PLACE_BYTES,
+    copyPlaces: layout.COPY_PLACES,
   }).toMatchObject(
     Object.fromEntries(
       Object.entries(native).filter(

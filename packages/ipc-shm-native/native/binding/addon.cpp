@@ -58,6 +58,8 @@ Napi::Object layout(Napi::Env env) {
       {"controlLane", static_cast<u32>(pump::control_lane)},
       {"eventBit", static_cast<u32>(pump::event_bit)},
       {"slotMask", static_cast<u32>(pump::slot_mask)},
+      {"copyPlaceBytes", pump::copy_place_bytes},
+      {"copyPlaces", pump::copy_places},
       {"eventAccepted", static_cast<u32>(pump::event::accepted)},
       {"eventReadable", static_cast<u32>(pump::event::readable)},
       {"eventClosed", static_cast<u32>(pump::event::closed)},

@@ -84,6 +84,11 @@ Napi::Value host::create(const Napi::CallbackInfo& info) {
   made->batch_ = {static_cast<pump::entry*>(words), batch_entries};
   made->state_reference_ = shared_words(env, sizeof(state_words) / 4, &words);
   made->state_ = static_cast<state_words*>(words);
+  if (options.Get("copiesSmall").ToBoolean()) {
+    constexpr std::size_t bytes = pump::copy_places * pump::copy_place_bytes;
+    made->copies_reference_ = shared_words(env, bytes / 4, &words);
+    made->hub_->copy_small_payloads_to({static_cast<std::byte*>(words), bytes});
+  }
   if (wakes_by != "nothing") {
     made->on_batch_ = Napi::Persistent(on_batch.As<Napi::Function>());
     const int descriptor = made->hub_->descriptor();
@@ -127,6 +132,7 @@ Napi::Object host::make_object() {
   Napi::Object object = Napi::Object::New(env_);
   object.Set("batch", batch_reference_.Value());
   object.Set("state", state_reference_.Value());
+  if (!copies_reference_.IsEmpty()) object.Set("copies", copies_reference_.Value());
   add_method<&host::bind>(object, "bind");
   add_method<&host::publish>(object, "publish");
   add_method<&host::stop_listening>(object, "stopListening");

@@ -96,6 +96,7 @@ class host final : private woken {
   std::optional<platform::listener> bound_; // between bind and publish
   Napi::Reference<Napi::Int32Array> batch_reference_;
   Napi::Reference<Napi::Int32Array> state_reference_;
+  Napi::Reference<Napi::Int32Array> copies_reference_; // empty where nothing is copied
   std::span<pump::entry> batch_;
   state_words* state_ = nullptr;
   Napi::FunctionReference on_batch_;

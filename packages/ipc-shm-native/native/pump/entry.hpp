@@ -1,6 +1,7 @@
 // What a pass over the channels reports: four 32-bit integers per entry, laid out for an Int32Array.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace spanwire::pump {
@@ -19,6 +20,11 @@ static_assert(sizeof(entry) == 16);
 inline constexpr std::int32_t control_lane = 1 << 30;
 inline constexpr std::int32_t event_bit = 1 << 29;
 inline constexpr std::int32_t slot_mask = event_bit - 1;
+
+// Where small payloads of data frames are copied to, a place for each of the first entries of a batch: JavaScript keeps a view of each
+// place, while of the ring it would have to make one for each message. Valid as long as the batch.
+inline constexpr std::size_t copy_place_bytes = 128;
+inline constexpr std::size_t copy_places = 64;
 
 enum class event : std::int32_t {
   accepted = 1, // a new connection, in its handshake

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <limits>
 
 #include "../platform/doorbell.hpp"
@@ -152,6 +153,7 @@ void hub::remove_all() noexcept {
 
 u32 hub::collect(std::span<entry> out) {
   ++pass_;
+  batch_begin_ = out.data();
   if (!retired_slots_.empty()) {
     free_slots_.insert(free_slots_.end(), retired_slots_.begin(), retired_slots_.end());
     retired_slots_.clear();
@@ -249,6 +251,7 @@ u32 hub::take_lane(channel& from, ring::consumer& in, std::span<entry> out) {
           return count;
         }
       }
+      if constexpr (which == lane::data) copy_if_small(in, found, &out[count]);
       out[count++] = {what, static_cast<std::int32_t>(found.offset), static_cast<std::int32_t>(found.word0),
                       static_cast<std::int32_t>(found.word1)};
     }
@@ -257,6 +260,13 @@ u32 hub::take_lane(channel& from, ring::consumer& in, std::span<entry> out) {
     violate(from, which == lane::data ? violation::data_ring : violation::control_ring, in.broken());
   }
   return count;
+}
+
+void hub::copy_if_small(const ring::consumer& in, const ring::record& found, const entry* place_of) noexcept {
+  const std::size_t at = static_cast<std::size_t>(place_of - batch_begin_) * copy_place_bytes;
+  if (at < copies_.size() && found.length() <= copy_place_bytes) {
+    std::memcpy(copies_.data() + at, in.payload(found), found.length());
+  }
 }
 
 // A few per pass instead of all of them now and then: the same work, without the jolt.

@@ -63,6 +63,9 @@ class hub {
   // until its bytes are released; of control frames until the next pass.
   [[nodiscard]] u32 collect(std::span<entry> out);
 
+  // Small payloads of data frames are copied here from now on, as entry.hpp says: `copy_places` places.
+  void copy_small_payloads_to(std::span<std::byte> places) noexcept { copies_ = places; }
+
   // Wakes the peer if it announced that it sleeps. After publishing or releasing.
   void ring(u32 slot) noexcept;
 
@@ -154,6 +157,7 @@ class hub {
   [[nodiscard]] u32 take_from(channel& from, std::span<entry> out);
   template <lane which>
   [[nodiscard]] u32 take_lane(channel& from, ring::consumer& in, std::span<entry> out);
+  void copy_if_small(const ring::consumer& in, const ring::record& found, const entry* place_of) noexcept;
   void glance_at_cold();
   void accept_all();
   void listen_to_doorbell(channel& rung, bool hung_up);
@@ -181,6 +185,8 @@ class hub {
   std::vector<channel*> hot_;
   std::vector<cold_entry> cold_;
   std::vector<entry> events_;
+  std::span<std::byte> copies_;
+  const entry* batch_begin_ = nullptr; // of the pass that runs
   u32 pass_ = 0;
   u32 next_hot_ = 0;
   u32 next_cold_ = 0;
