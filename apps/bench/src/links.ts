@@ -14,10 +14,13 @@ export const peerNames = [
 /** Barretenberg's server on its own shared memory: by our client, and by its own. In scenarios of their own. */
 export const barretenbergNames = ['barretenberg-spanwire', 'barretenberg-published'] as const;
 
+/** The rings of shared memory with nothing above them: no rival, but what JavaScript reaches with them. */
+export const bareName = 'bare-rings';
+
 export type TransportName = (typeof transportNames)[number];
 /** Those with promises and Observables. */
 export type ReactiveName = Exclude<TransportName, 'shm-blocking'>;
-export type PeerName = (typeof peerNames)[number] | (typeof barretenbergNames)[number];
+export type PeerName = (typeof peerNames)[number] | (typeof barretenbergNames)[number] | typeof bareName;
 export type LinkName = TransportName | PeerName;
 
 export function isReactive(link: LinkName): link is ReactiveName {
@@ -30,5 +33,7 @@ export function isTransport(link: LinkName): link is TransportName {
 
 /** Why a link cannot be had on this system; everything else that is missing is a failure. */
 export function missingHere(link: LinkName): string | undefined {
-  return link.startsWith('shm') && process.platform !== 'linux' ? 'shared memory is for Linux only' : undefined;
+  return (link.startsWith('shm') || link === bareName) && process.platform !== 'linux'
+    ? 'shared memory is for Linux only'
+    : undefined;
 }

@@ -1,5 +1,6 @@
 /** Everything that is measured. */
 import {
+  bareName,
   barretenbergNames,
   isReactive,
   isTransport,
@@ -21,6 +22,16 @@ const reactive = transportNames.filter(isReactive);
 const burstStyles = ['promise', 'observable'] as const satisfies readonly BurstStyle[];
 const styles = [...burstStyles, 'requestEach'] as const satisfies readonly Style[];
 
+/** Beside what JavaScript reaches with the same rings. */
+const besideBare: Pick<Case, 'reference'> = { reference: { link: bareName, variant: '' } };
+const bare: Pick<Case, 'link' | 'variant' | 'floor' | 'onlyReference' | 'fullOnly'> = {
+  link: bareName,
+  variant: '',
+  floor: 'ring',
+  onlyReference: true,
+  fullOnly: true,
+};
+
 const netBatched: Case = {
   link: 'net-batched',
   variant: '',
@@ -32,7 +43,7 @@ const netBatched: Case = {
 
 export const scenarios: readonly Scenario[] = [
   request('request-64', '64 B there and back, one at a time', 64, {
-    shm: { target: { ratioToFloor: { atMost: 2.6 }, ratioToBestPeer: { atLeast: 100 } } },
+    shm: { target: { ratioToFloor: { atMost: 2.6 }, ratioToBestPeer: { atLeast: 100 } }, ...besideBare },
     'shm-blocking': { target: { ratioToFloor: { atMost: 1.8 } } },
     unix: besideNet(1.1),
   }),
@@ -247,6 +258,7 @@ function request(
     fullOnly: bytes !== 64,
     ...(isTransport(link) ? more[link] : {}),
   }));
+  if (bytes === 64) cases.push({ ...bare, workload: { kind: 'request', bytes }, figure: 'latency' });
   return { name, title, cases };
 }
 
@@ -275,7 +287,9 @@ function pipelined(depth: number): Scenario {
         fullOnly: depth !== 256,
       })),
       // As many in one write as are under way, raw: the fastest that a bare socket can be.
-      ...(depth === 256 ? [netBatched] : []),
+      ...(depth === 256
+        ? [netBatched, { ...bare, workload: { ...workload, style: 'promise' as const }, ...common }]
+        : []),
     ],
   };
 }
@@ -292,7 +306,7 @@ function pipelinedTarget(link: LinkName, style: Style): Pick<Case, 'reference' |
     return style === 'promise' ? { reference, target: { ratioToReference: { atLeast: 0.4 } } } : { reference };
   }
   if (link !== 'shm' || style === 'observable') return {};
-  return { target: { ratioToFloor: { atLeast: style === 'promise' ? 0.8 : 2 } } };
+  return { target: { ratioToFloor: { atLeast: style === 'promise' ? 0.8 : 2 } }, ...besideBare };
 }
 
 function large(name: string, title: string, bytes: number, ringBytes: number): Scenario {

@@ -56,9 +56,10 @@ export async function openPeer(job: Job, samples: Samples): Promise<Subject | Mi
 }
 
 function roundTrip(client: PeerClient, message: Uint8Array): Promise<Uint8Array> {
+  // First of all the message: nothing is answered before this has returned.
+  client.post(message);
   return new Promise((resolve) => {
     client.onAnswer = resolve;
-    client.post(message);
   });
 }
 

@@ -8,6 +8,7 @@ const peers: Record<PeerName, () => Promise<Peer>> = {
   net: async () => (await import('./net.ts')).net,
   'net-batched': async () => (await import('./net.ts')).netBatched,
   'message-port': async () => (await import('./message-port.ts')).messagePort,
+  'bare-rings': async () => (await import('./bare-rings.ts')).bareRings,
   'barretenberg-spanwire': async () => (await import('./barretenberg.ts')).barretenbergSpanwire,
   'barretenberg-published': async () => (await import('./barretenberg.ts')).barretenbergPublished,
   zeromq: async () => (await import('./zeromq.ts')).zeromq,
