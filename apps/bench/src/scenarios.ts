@@ -24,12 +24,11 @@ const styles = [...burstStyles, 'requestEach'] as const satisfies readonly Style
 
 /** Beside what JavaScript reaches with the same rings. */
 const besideBare: Pick<Case, 'reference'> = { reference: { link: bareName, variant: '' } };
-const bare: Pick<Case, 'link' | 'variant' | 'floor' | 'onlyReference' | 'fullOnly'> = {
+const bare: Pick<Case, 'link' | 'variant' | 'floor' | 'onlyReference'> = {
   link: bareName,
   variant: '',
   floor: 'ring',
   onlyReference: true,
-  fullOnly: true,
 };
 
 const netBatched: Case = {
@@ -103,7 +102,7 @@ export const scenarios: readonly Scenario[] = [
       figure: 'latency',
       floor: 'cold',
       ...(link === 'shm' ? { target: { ratioToFloor: { atMost: 1.3 } } } : {}),
-      fullOnly: link === 'shm-blocking' || (!isTransport(link) && link !== 'net'),
+      fullOnly: link !== 'shm' && link !== 'net',
     })),
   },
   openLoop(1000),
@@ -188,7 +187,7 @@ export const scenarios: readonly Scenario[] = [
       figure: 'cpu',
       floor: null,
       // A blocking server looks at its flag ten times a second.
-      ...(isReactive(link) ? { target: { cpuShare: { atMost: 0.001 } } } : {}),
+      ...(isReactive(link) ? { target: { cpuShare: { atMost: 0.001 } } } : { fullOnly: true }),
     })),
   },
   {

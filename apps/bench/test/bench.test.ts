@@ -41,6 +41,7 @@ test('every transport and every peer has a record of what was asked for', () => 
     'child-process-advanced',
     'net',
     'message-port',
+    'bare-rings',
   ]);
 });
 

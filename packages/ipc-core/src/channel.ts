@@ -61,6 +61,11 @@ export interface Channel {
    */
   serveAlone?: ServeAlone | undefined;
   /**
+   * Set by the server where the transport declares it: takes a whole request before which nothing waits to be delivered, without a batch. False, and
+   * nothing has happened: it goes the usual way.
+   */
+  takeRequest?: TakeRequest | undefined;
+  /**
    * Set by the client where the transport declares it: takes a whole answer before which nothing waits to be delivered. False, and nothing has
    * happened: it goes the usual way. The answer's bytes are given back after it.
    */
@@ -78,6 +83,8 @@ export type ServeAlone = (
   request: Uint8Array<ArrayBuffer>,
   handler: (clientId: number, request: Uint8Array<ArrayBuffer>) => Uint8Array | undefined,
 ) => boolean;
+
+export type TakeRequest = (request: Frame) => boolean;
 
 export type TakeAnswer = (id: number, answer: Uint8Array<ArrayBuffer>) => boolean;
 

@@ -157,6 +157,7 @@ export class ServerClient {
     this.channel.onRoom = () => this.#onRoom();
     this.channel.onClosed = (reason, error) => this.#onClosed(reason, error);
     this.channel.onFrames = (frames) => this.#onFrames(frames);
+    if ('takeRequest' in this.channel) this.channel.takeRequest = (request) => this.#takeRequest(request);
     if ('serveAlone' in this.channel) {
       this.channel.serveAlone = (id, request, handler) => this.#serveAlone(id, request, handler);
     }
@@ -236,26 +237,43 @@ export class ServerClient {
     if (!this.#inbox.empty || this.#gone !== undefined) this.pump();
   }
 
+  /** The way of most requests, without a batch. */
+  #takeRequest(request: Frame): boolean {
+    const { consumer } = this.server;
+    if (consumer === undefined || this.#pumping || !this.#isClear(request)) return false;
+    this.#sinceLastLook.sent = true;
+    this.#pumping = true;
+    try {
+      this.#deliverRequest(consumer, request);
+    } catch (error) {
+      this.#onBroken(error);
+    } finally {
+      this.#pumping = false;
+    }
+    if (!this.#inbox.empty || this.#gone !== undefined) this.pump();
+    return true;
+  }
+
   #take(frame: Frame): void {
-    // The path of most requests: nothing waits before it, and it is whole.
-    if (
-      frame.kind === KIND_REQUEST &&
-      frame.flags === 0 &&
-      frame.payload.length <= this.#takenBytes &&
+    const { consumer } = this.server;
+    if (consumer !== undefined && frame.kind === KIND_REQUEST && frame.flags === 0 && this.#isClear(frame)) {
+      this.#deliverRequest(consumer, frame);
+    } else this.#takeSlowly(frame);
+  }
+
+  /** Whether a whole request may be delivered at once: nothing waits before it, and nothing keeps it back. */
+  #isClear(request: Frame): boolean {
+    return (
+      request.payload.length <= this.#takenBytes &&
       this.#inbox.empty &&
       !this.#assembler.active &&
-      this.server.consumer !== undefined &&
       this.#mayDeliver() &&
       this.#earlyCancels.size === 0 &&
       this.#gone === undefined &&
-      !this.server.draining
-    ) {
-      // Nobody waits, so only an open request can have its id.
-      if (this.#byWire.get(frame.id) !== undefined) this.#checkFree(frame.id);
-      this.#deliverRequest(this.server.consumer, frame);
-      return;
-    }
-    this.#takeSlowly(frame);
+      !this.server.draining &&
+      // Its id is not in use: nobody waits, so only an open request can have it.
+      (this.#plain !== undefined || this.#byWire.get(request.id) === undefined)
+    );
   }
 
   #takeSlowly(frame: Frame): void {

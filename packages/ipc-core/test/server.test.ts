@@ -279,3 +279,61 @@ test('unref() holds for every client to come, and ref() as well', () => {
   server.ref();
   expect([first.referenced, second.referenced]).toEqual([true, true]);
 });
+
+test('a request that a transport hands over by itself is delivered at once, and not when something keeps it back', () => {
+  const { server, client } = scriptedServer({ maxInFlight: 2 });
+  const channel = client();
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 1))).toBe(false);
+  const requests: IpcRequest[] = [];
+  let reentered: boolean | undefined;
+  server.requests$.subscribe((request) => {
+    requests.push(request);
+    reentered ??= channel.takeRequest?.(frame(KIND_REQUEST, 9));
+  });
+  const first = frame(KIND_REQUEST, 1, bytesOf('first'));
+  expect(channel.takeRequest?.(first)).toBe(true);
+  expect(textOf(requests[0]!.span)).toBe('first');
+  // From inside a delivery it has to wait for its turn, and an id in use is for the usual way to complain about.
+  expect(reentered).toBe(false);
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 1))).toBe(false);
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 2))).toBe(true);
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 3))).toBe(false);
+  expect(requests.length).toBe(2);
+  requests[0]!.respond(u32(1));
+  expect(first.releases).toBe(1);
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 1))).toBe(true);
+  server.requestShutdown();
+  requests[1]!.respond(u32(1));
+  expect(channel.takeRequest?.(frame(KIND_REQUEST, 2))).toBe(false);
+  expect(requests.map(({ requestId }) => requestId)).toEqual([1, 2, 3]);
+});
+
+test('an answer that is given while its request is delivered counts, releases and ends it once, whatever happened to it before', async () => {
+  const { server, client } = scriptedServer();
+  const channel = client();
+  const before: Array<(request: IpcRequest) => void> = [
+    () => undefined,
+    (request) => request.release(),
+    (request) => void request.signal,
+    (request) => request.respond(u32(0)),
+  ];
+  const answered: boolean[] = [];
+  server.requests$.subscribe((request) => {
+    before[request.requestId - 1]!(request);
+    server.responses.next({ clientId: request.clientId, requestId: request.requestId, data: u32(request.requestId) });
+    answered.push(request.respond(u32(99)));
+  });
+  const frames = before.map((_, i) => frame(KIND_REQUEST, i + 1, u32(i)));
+  channel.deliver(...frames);
+  expect(answered).toEqual([false, false, false, false]);
+  expect(channel.sent.map(({ kind, id, payload }) => [kind, id, readU32(payload)])).toEqual([
+    [KIND_RESPONSE, 1, 1],
+    [KIND_RESPONSE, 2, 2],
+    [KIND_RESPONSE, 3, 3],
+    [KIND_RESPONSE, 4, 0],
+  ]);
+  expect(frames.map(({ releases }) => releases)).toEqual([1, 1, 1, 1]);
+  // One second answer each, and two of the last.
+  expect(server.stats).toMatchObject({ requests: 4, responses: 4, droppedAnswers: 5, openRequests: 0, bytesOut: 16 });
+  await server.close();
+});

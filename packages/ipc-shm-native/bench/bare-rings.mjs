@@ -129,15 +129,7 @@ class Party {
   }
 }
 
-/** A request as the pipeline sees it. */
-class Request {
-  /** @param {Uint8Array} span */
-  constructor(span) {
-    this.clientId = 1;
-    this.requestId = 1;
-    this.span = span;
-  }
-}
+/** @typedef {{ clientId: number, requestId: number, span: Uint8Array }} Request */
 
 /**
  * Echoes to the one client that comes.
@@ -161,7 +153,7 @@ export function serve(path) {
     });
   party.onFrames = (count) => {
     isLarge = count > LARGE_BATCH;
-    for (let i = 0; i < count * 4; i += 4) requests?.next(new Request(party.view(i)));
+    for (let i = 0; i < count * 4; i += 4) requests?.next({ clientId: 1, requestId: 1, span: party.view(i) });
     if (party.unpublished > 0) party.publish();
     party.release();
   };

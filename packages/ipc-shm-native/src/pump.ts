@@ -51,7 +51,7 @@ export interface SlotOwner {
   frame(offset: number, word0: number, word1: number, at: number): void;
   /** One of the control lane. */
   controlFrame(offset: number, word0: number, word1: number): void;
-  /** The batch has nothing more for this slot: deliver, publish, release. */
+  /** The batch has nothing more: deliver, publish, release what {@link Pump.concern} was called for. */
   endOfBatch(): void;
   /** Handshake bytes, or the end of a handshake. */
   readable(): void;
@@ -86,7 +86,7 @@ export class Pump {
   /** A view of each place of the hub's copies, as long as what it was last asked for. Empty where nothing is copied. */
   readonly #copies: Array<Uint8Array<ArrayBuffer>> = [];
   readonly #slots: Array<SlotOwner | undefined> = [];
-  /** Owners that the running batch concerns, or that have something to publish: the first `#concernedCount`. The array never shrinks. */
+  /** Owners with something to deliver or to publish when the batch ends: the first `#concernedCount`. The array never shrinks. */
   readonly #concerned: Array<SlotOwner | undefined> = [];
   #concernedCount = 0;
   accepting: AcceptingOwner | undefined;
@@ -134,7 +134,7 @@ export class Pump {
     this.#slots[slot] = owner;
   }
 
-  /** The owner wants `endOfBatch`, although the batch may have nothing for it. Only while {@link handling} or {@link crowded}. */
+  /** The owner wants `endOfBatch`, once for each call of this. Only while {@link handling} or {@link crowded}. */
   concern(owner: SlotOwner): void {
     this.#concerned[this.#concernedCount++] = owner;
   }
@@ -238,7 +238,6 @@ export class Pump {
     const { batch } = this;
     this.handling = true;
     this.crowded = count > LARGE_BATCH;
-    let last: SlotOwner | undefined;
     for (let i = 0, end = count * 4; i < end; i += 4) {
       const what = batch[i] ?? 0;
       if ((what & EVENT_BIT) !== 0) {
@@ -247,10 +246,6 @@ export class Pump {
       }
       const owner = this.#slots[what & SLOT_MASK];
       if (owner === undefined) continue;
-      if (owner !== last) {
-        last = owner;
-        this.concern(owner);
-      }
       if ((what & CONTROL_LANE) === 0) owner.frame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0, i >> 2);
       else owner.controlFrame(batch[i + 1] ?? 0, batch[i + 2] ?? 0, batch[i + 3] ?? 0);
     }

@@ -32,6 +32,7 @@ import {
   type PeerInfo,
   type ServeAlone,
   type TakeAnswer,
+  type TakeRequest,
   type Timer,
 } from '@spanwire/ipc-core';
 import { CONTROL_PREFIX_BYTES, RECORD_HEADER_BYTES, RECORD_LENGTH_MASK, recordBytes } from './layout.ts';
@@ -79,6 +80,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   readonly midFrame = false;
   onRoom: (() => void) | undefined;
   serveAlone: ServeAlone | undefined = undefined;
+  takeRequest: TakeRequest | undefined = undefined;
   takeAnswer: TakeAnswer | undefined = undefined;
   onClosed: ((reason: DisconnectReason, error?: Error) => void) | undefined;
   protected readonly pump: Pump;
@@ -211,7 +213,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   /** Publishes now, or with the rest of a large batch. */
   #afterData(kind: number, flags: number): void {
     const { pump } = this;
-    if ((pump.crowded || (pump.handling && this.#concerned)) && ++this.unpublished < PUBLISH_EVERY) {
+    if (pump.crowded && ++this.unpublished < PUBLISH_EVERY) {
       if (!this.#concerned) this.#concern();
     } else {
       this.unpublished = 0;
@@ -222,7 +224,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     if (!this.isServer) this.#expectAnswer(kind, flags);
   }
 
-  /** Asks for the end of the batch. */
+  /** Asks for the end of the batch, once. */
   #concern(): void {
     this.#concerned = true;
     this.pump.concern(this);
@@ -418,8 +420,24 @@ export abstract class ShmChannel implements Channel, SlotOwner {
       return;
     }
     if (!this.isServer && this.#tookAnswer(start, offset, word0, word1, at)) return;
-    this.#frames.push(new ShmFrame(this, word0, word1, offset, start));
+    const frame = new ShmFrame(this, word0, word1, offset, start);
+    if (
+      this.takeRequest !== undefined &&
+      word1 >>> 28 === KIND_REQUEST &&
+      word0 >>> 30 === 0 &&
+      this.#nothingWaits(start) &&
+      this.takeRequest(frame)
+    ) {
+      return;
+    }
+    this.#keep(frame);
     if (this.#overtaking.length > 0) this.#catchUp();
+  }
+
+  /** Delivers the frame at the end of the batch. */
+  #keep(frame: Frame): void {
+    this.#frames.push(frame);
+    if (!this.#concerned) this.#concern();
   }
 
   /** Notes what ends a call; a whole answer goes past frames to it. False: there has to be a frame. */
@@ -440,6 +458,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     }
     this.#released = this.#taken;
     this.#releasesToPublish = true;
+    if (!this.#concerned) this.#concern();
     return true;
   }
 
@@ -465,14 +484,14 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     }
     const ahead = (position - this.#taken) | 0;
     if (ahead <= 0) {
-      this.#frames.push(new ControlFrame(kind, id, 0, payload));
+      this.#keep(new ControlFrame(kind, id, 0, payload));
       return;
     }
     if (!this.isPublished(position)) {
       this.violated('Expected a control frame that follows published data, got one that follows data to come');
       return;
     }
-    this.#frames.push(new ControlFrame(kind, id, FLAG_OVERTAKING, payload));
+    this.#keep(new ControlFrame(kind, id, FLAG_OVERTAKING, payload));
     // Credit acts once, wherever it is.
     if (kind === KIND_CREDIT) return;
     this.#overtaking.push({ position, kind, id });
@@ -493,7 +512,6 @@ export abstract class ShmChannel implements Channel, SlotOwner {
   }
 
   endOfBatch(): void {
-    this.#concerned = false;
     const frames = this.#frames;
     try {
       if (frames.length > 0 && this.#onFrames !== undefined && this.#state === 'open') {
@@ -513,6 +531,7 @@ export abstract class ShmChannel implements Channel, SlotOwner {
         this.#releasesToPublish = false;
         if (this.#state !== 'over') this.storeTail(this.#released);
       }
+      this.#concerned = false;
     }
   }
 
@@ -586,6 +605,8 @@ export abstract class ShmChannel implements Channel, SlotOwner {
     this.onClosed?.(reason, error);
     this.#state = 'over';
     this.#frames = [];
+    // Answers of the batch that ended it: the memory that they are in is gone.
+    this.unpublished = 0;
     this.#gaps.clear();
     this.#overtaking = [];
     this.pump.expect(-this.#outstanding - (this.#expectsRoom & 1) - (this.#expectsRoom >> 1));

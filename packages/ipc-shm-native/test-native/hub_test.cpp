@@ -225,6 +225,37 @@ struct both {
 
 } // namespace
 
+TEST("small payloads of data frames are copied to the places of their entries; large ones, those beyond, and control are not") {
+  both pair{64 * 1024};
+  std::vector<std::byte> places(copy_places * copy_place_bytes, std::byte{0xee});
+  hub& own = *pair.client.own;
+  own.copy_small_payloads_to(places);
+  pair.client.batch.resize(copy_places + 8);
+  const auto place = [&](std::size_t i) { return places.data() + i * copy_place_bytes; };
+  const std::vector<std::byte> untouched(copy_place_bytes, std::byte{0xee});
+  const auto is_untouched = [&](std::size_t i) { return std::memcmp(place(i), untouched.data(), untouched.size()) == 0; };
+
+  // Control comes first in a batch, and takes a place that stays as it is.
+  const std::byte control[16]{};
+  CHECK(pair.server.send(pair.slot, sizeof control, 1, control, lane::control));
+  const u32 lengths[] = {0, 1, copy_place_bytes, copy_place_bytes + 1, 64};
+  for (u32 i = 0; i < 5; ++i) CHECK(pair.server.send(pair.slot, lengths[i], 100 + i));
+  CHECK_EQ(own.collect(pair.client.batch), 6u);
+  CHECK(is_untouched(0));
+  CHECK(is_untouched(1));
+  for (const u32 i : {1u, 2u, 4u}) CHECK(matches(place(i + 1), lengths[i], 100 + i));
+  CHECK(is_untouched(4));
+  pair.client.handle(6);
+
+  // As many entries as there are places, and more; a batch begins with its first entry wherever it lies.
+  std::fill(places.begin(), places.end(), std::byte{0xee});
+  for (u32 i = 0; i < copy_places + 8; ++i) CHECK(pair.server.send(pair.slot, 8, i));
+  CHECK_EQ(own.collect(pair.client.batch), copy_places + 8);
+  for (u32 i = 0; i < copy_places; ++i) CHECK(matches(place(i), 8, i));
+  pair.client.handle(copy_places + 8);
+  CHECK_EQ(pair.client.frames, 5 + copy_places + 8 + 1);
+}
+
 TEST("a client and a server meet, talk in both directions, and part") {
   both pair;
   CHECK_EQ(pair.server.accepted, 1u);

@@ -31,6 +31,24 @@ export function describeOneWay(transport: TransportUnderTest): void {
     expect(fixture.server.stats).toMatchObject({ messages: 200, requests: 0 });
   });
 
+  test('what the continuations of many answers send one way arrives without another request', async () => {
+    const fixture = await serveWith(transport, echo);
+    const came: number[] = [];
+    fixture.server.messages$.subscribe(({ data }) => came.push(readU32(data)));
+    const client = await fixture.client();
+    const count = 100;
+    await Promise.all(
+      Array.from({ length: count }, (_, i) =>
+        client.request(u32(i)).then(async (answer) => {
+          await Promise.resolve();
+          await client.send(answer);
+        }),
+      ),
+    );
+    await eventually('all came', () => came.length === count);
+    expect(came).toEqual([...Array(count).keys()]);
+  });
+
   test('messages are owned copies of any size, zero included', async () => {
     const sizes = [0, 1, 63, 64, 4096, 0, 200_000, 5];
     const fixture = await serve(transport, { windowBytes: 32 * KiB });

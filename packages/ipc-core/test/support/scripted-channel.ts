@@ -46,6 +46,7 @@ export class ScriptedChannel implements Channel {
   onRoom: Channel['onRoom'];
   onFrames: Channel['onFrames'];
   onClosed: Channel['onClosed'];
+  takeRequest: Channel['takeRequest'] = undefined;
   midFrame = false;
   receivedBytes: number | undefined = undefined;
   /** All that was sent. */

@@ -7,8 +7,8 @@ import type { Peer, PeerClient, PeerOptions } from './peer.ts';
 const program = new URL('../../../../../packages/ipc-shm-native/bench/bare-rings.mjs', import.meta.url);
 
 interface Program {
-  serve(path: string): void;
-  connect(path: string): Promise<Pick<PeerClient, 'post' | 'onAnswer'>>;
+  readonly serve: (path: string) => void;
+  readonly connect: (path: string) => Promise<Pick<PeerClient, 'post' | 'onAnswer'>>;
 }
 
 export const bareRings: Peer = {
