@@ -137,6 +137,12 @@ const deed deeds[] = {
     {"control-kind-in-data",
      "Expected data frames of kind 0 to 7, got kind 8",
      [](attacker& by) { by.send(cancel, 1, 0); }},
+    {"requests-and-then-a-control-kind", "Expected data frames of kind 0 to 7, got kind 8",
+     [](attacker& by) {
+       // All in one batch, large enough for their answers to wait for its end.
+       for (u32 id = 1; id <= 10; ++id) by.data.put(0, kind_and_id(request, id), 0);
+       by.send(cancel, 1, 0);
+     }},
     {"kind-unknown", "Expected data frames of kind 0 to 7, got kind 12", [](attacker& by) { by.send(12, 1, 16); }},
     {"kind-of-a-server",
      "Expected a frame that a client may send, got one of kind 4",
