@@ -128,7 +128,7 @@ class Server implements IpcServer, ServerHost {
   readonly responses: Observer<IpcResponse> = {
     next: (response) => {
       try {
-        if (!this.#answerCurrent(response)) this.answer(response);
+        this.answer(response);
       } catch (error) {
         this.#fail(error);
       }
@@ -314,6 +314,10 @@ class Server implements IpcServer, ServerHost {
     this.#messages.next(message);
   }
 
+  answer(response: IpcResponse): boolean {
+    return this.#answerCurrent(response) || this.#answerAny(response);
+  }
+
   /**
    * The way of most answers: bytes, for the request that is being delivered. False, and nothing has happened: it is another kind of answer. Short,
    * so that V8 makes one function of it and of what it calls.
@@ -333,7 +337,7 @@ class Server implements IpcServer, ServerHost {
     );
   }
 
-  answer(response: IpcResponse): boolean {
+  #answerAny(response: IpcResponse): boolean {
     expectAnswer(response);
     const { clientId, requestId } = response;
     const last = this.#lastClient;
