@@ -96,6 +96,8 @@ export class Pump {
   crowded = false;
   #expected = 0;
   #repolls = 0;
+  /** The last thing that was expected came with the batch. */
+  #allCame = false;
   /** No look is on its way, and {@link expect} asks for one. */
   #looksOnDemand = false;
   #closed = false;
@@ -143,6 +145,7 @@ export class Pump {
   expect(change: number): void {
     this.#expected += change;
     this.#state[STATE_EXPECTING] = this.#expected;
+    this.#allCame = change < 0 && this.#expected === 0;
     if (!this.#looksOnDemand || change < 0) return;
     this.#looksOnDemand = false;
     if (this.#state[STATE_AWAKE] !== 0) void RESOLVED.then(this.#repoll);
@@ -254,10 +257,11 @@ export class Pump {
     this.handling = false;
   }
 
-  /** From a microtask; but where nothing is expected, not before that changes: whoever sends next does not wait for it. */
+  /** From a microtask; but where the batch brought all that was expected, not before something is sent: what sends it does not wait for this. */
   #lookAgain(): void {
-    if (this.#expected > 0 || this.crowded) void RESOLVED.then(this.#repoll);
-    else this.#looksOnDemand = true;
+    if (this.#allCame && !this.crowded) this.#looksOnDemand = true;
+    else void RESOLVED.then(this.#repoll);
+    this.#allCame = false;
   }
 
   /** Publishes what was sent since a large batch. */
