@@ -237,10 +237,10 @@ export class ServerClient {
     if (!this.#inbox.empty || this.#gone !== undefined) this.pump();
   }
 
-  /** The way of most requests, without a batch. */
+  /** The way of requests that come alone, or are answered one after the other. */
   #takeRequest(request: Frame): boolean {
     const { consumer } = this.server;
-    if (consumer === undefined || this.#pumping || !this.#isClear(request)) return false;
+    if (consumer === undefined || !this.#isQuiet(request.payload.length)) return false;
     this.#sinceLastLook.sent = true;
     this.#pumping = true;
     try {
@@ -254,26 +254,40 @@ export class ServerClient {
     return true;
   }
 
-  #take(frame: Frame): void {
-    const { consumer } = this.server;
-    if (consumer !== undefined && frame.kind === KIND_REQUEST && frame.flags === 0 && this.#isClear(frame)) {
-      this.#deliverRequest(consumer, frame);
-    } else this.#takeSlowly(frame);
+  /** Nothing of this client is open, waits or is half there, so that a request of `bytes` is alone; and the server takes it. */
+  #isQuiet(bytes: number): boolean {
+    return (
+      this.#open === 0 &&
+      !this.#pumping &&
+      this.lane.idle &&
+      this.#inbox.empty &&
+      !this.#assembler.active &&
+      this.#earlyCancels.size === 0 &&
+      this.#gone === undefined &&
+      !this.server.draining &&
+      bytes <= this.#takenBytes
+    );
   }
 
-  /** Whether a whole request may be delivered at once: nothing waits before it, and nothing keeps it back. */
-  #isClear(request: Frame): boolean {
-    return (
-      request.payload.length <= this.#takenBytes &&
+  #take(frame: Frame): void {
+    // As in a batch most requests come: nothing waits before it, nothing keeps it back, and it is whole.
+    const { consumer } = this.server;
+    if (
+      consumer !== undefined &&
+      frame.kind === KIND_REQUEST &&
+      frame.flags === 0 &&
+      frame.payload.length <= this.#takenBytes &&
       this.#inbox.empty &&
       !this.#assembler.active &&
       this.#mayDeliver() &&
       this.#earlyCancels.size === 0 &&
       this.#gone === undefined &&
       !this.server.draining &&
-      // Its id is not in use: nobody waits, so only an open request can have it.
-      (this.#plain !== undefined || this.#byWire.get(request.id) === undefined)
-    );
+      // Nobody waits, so only an open request can have its id.
+      (this.#plain !== undefined || this.#byWire.get(frame.id) === undefined)
+    ) {
+      this.#deliverRequest(consumer, frame);
+    } else this.#takeSlowly(frame);
   }
 
   #takeSlowly(frame: Frame): void {
@@ -899,9 +913,8 @@ export class ServerClient {
     handler: (clientId: number, request: Bytes) => Uint8Array | undefined,
   ): boolean {
     const { server, lane } = this;
-    if (this.#open > 0 || this.#pumping || !this.#inbox.empty || !lane.idle || this.#gone !== undefined) return false;
-    if (this.#assembler.active || this.#earlyCancels.size > 0 || request.length > this.#takenBytes) return false;
-    if (server.draining || server.consumer === undefined || server.current !== undefined || WATCH_SPANS) return false;
+    if (server.consumer === undefined || server.current !== undefined || WATCH_SPANS) return false;
+    if (!this.#isQuiet(request.length)) return false;
     server.counters.requests++;
     server.counters.bytesIn += request.length;
     this.#open++;
