@@ -1,5 +1,5 @@
 /** What is drawn, as vega-lite specifications. */
-import { isTransport, type LinkName } from '../links.ts';
+import { bareName, isTransport, type LinkName } from '../links.ts';
 import { CDF_SHARES, type BenchRecord, type BenchResult } from '../result.ts';
 import { labelOf } from '../rows.ts';
 import { formatNs, formatRate } from '../units.ts';
@@ -49,7 +49,8 @@ function roundTrips(records: readonly BenchRecord[]): Plot | undefined {
     title: 'A request of 64 bytes and its answer',
     caption:
       'From the median (dot) to what one in a hundred exceeds (tick), on a logarithmic axis: left is better.' +
-      (floorNs === undefined ? '' : ` The dashed line is the floor, ${formatNs(floorNs)}: two native processes.`),
+      (floorNs === undefined ? '' : ` The dashed line is the floor, ${formatNs(floorNs)}: two native processes.`) +
+      aboutBare(rows),
     spec: {
       ...base(ROW * values.length + 40),
       data: { values },
@@ -72,6 +73,12 @@ function roundTrips(records: readonly BenchRecord[]): Plot | undefined {
       ],
     },
   };
+}
+
+function aboutBare(rows: readonly BenchRecord[]): string {
+  return rows.some(({ peer }) => peer === bareName)
+    ? ` “${bareName}” is what JavaScript reaches with the rings of shared memory and nothing above them.`
+    : '';
 }
 
 function distribution(records: readonly BenchRecord[]): Plot | undefined {
@@ -116,7 +123,7 @@ function throughput(records: readonly BenchRecord[]): Plot | undefined {
   return {
     name: 'throughput',
     title: 'Requests of 64 bytes per second, 256 under way',
-    caption: 'Longer is better. “promise” and “observable” say how the client is written.',
+    caption: `Longer is better. “promise” and “observable” say how the client is written.${aboutBare(rows)}`,
     spec: {
       ...base(ROW * values.length + 40),
       data: { values },
@@ -300,11 +307,13 @@ function colourLegend(records: readonly BenchRecord[]): object {
     legend: {
       orient: 'bottom',
       columns: 2,
+      // As above: columns are thought to be wider than they are, and the second one would leave the plot.
+      columnPadding: -45,
       title: null,
       symbolType: 'stroke',
       symbolStrokeWidth: 3,
       labelColor: foreground.light,
-      labelFontSize: 12,
+      labelFontSize: 11,
       labelLimit: 0,
     },
   };
