@@ -2,7 +2,7 @@
 /**
  * The least that a program in JavaScript does with these rings: no ids, no checks, no windows, no cancellation. The server is an Observable with
  * `map` and a sink; the client gives out answers as copies of their own. How far Spanwire may get, where `floor.cpp` says what the processors
- * allow; apps/bench measures both beside it.
+ * allow; apps/bench measures both beside it. The pair that blocks is for blocking.mjs.
  */
 import { Observable } from 'rxjs';
 import { map } from 'rxjs/operators';
@@ -35,21 +35,24 @@ class Party {
   #looks = 0;
   #look = () => {
     const count = this.hub.collect();
-    if (count > 0) this.#take(count);
+    if (count > 0) this.take(count);
     if (++this.#looks < LOOKS) void RESOLVED.then(this.#look);
   };
 
-  /** @param {boolean} isServer */
-  constructor(isServer) {
+  /**
+   * @param {boolean} isServer
+   * @param {'loop' | 'nothing'} wakesBy
+   */
+  constructor(isServer, wakesBy) {
     this.isServer = isServer;
     this.hub = addon().createHub({
       spinMicros: 50,
       workLimitMicros: 1000,
       leaveSharedCpu: true,
       copiesSmall: false,
-      wakesBy: 'loop',
+      wakesBy,
       onBatch: (count) => {
-        this.#take(count);
+        this.take(count);
         this.#looks = 0;
         void RESOLVED.then(this.#look);
       },
@@ -122,7 +125,7 @@ class Party {
   }
 
   /** @param {number} count */
-  #take(count) {
+  take(count) {
     const first = this.batch[0] ?? 0;
     if ((first & EVENT_BIT) === 0) this.onFrames(count);
     else this.onEvent(first & SLOT_MASK, this.batch[1] ?? 0);
@@ -137,7 +140,7 @@ class Party {
  * @param {string} path
  */
 export function serve(path) {
-  const party = new Party(true);
+  const party = new Party(true, 'loop');
   let isLarge = false;
   /** @type {import('rxjs').Subscriber<Request> | undefined} */
   let requests;
@@ -157,6 +160,14 @@ export function serve(path) {
     if (party.unpublished > 0) party.publish();
     party.release();
   };
+  listen(party, path);
+}
+
+/**
+ * @param {Party} party
+ * @param {string} path
+ */
+function listen(party, path) {
   party.onEvent = (slot, event) => {
     if (event === EVENT_ACCEPTED) party.hub.createMemory(slot, RING_BYTES, RING_BYTES, false);
     else if (event === EVENT_READABLE && party.hub.receiveHandshake(slot, new Uint8Array(1), false) === 1) {
@@ -170,24 +181,77 @@ export function serve(path) {
 }
 
 /**
+ * Connects, and calls back when the rings are there.
+ *
+ * @param {Party} party
+ * @param {string} path
+ * @param {() => void} onStarted
+ */
+function meet(party, path, onStarted) {
+  const { hub } = party;
+  const slot = hub.connect(path, 1000);
+  hub.sendHandshake(slot, new Uint8Array(1), false);
+  party.onEvent = (_slot, event) => {
+    if (event !== EVENT_READABLE || hub.receiveHandshake(slot, new Uint8Array(1), true) !== 1) process.exit();
+    hub.openMemory(slot);
+    party.start(slot);
+    onStarted();
+  };
+}
+
+/**
+ * As {@link serve}, in a thread that blocks: until the client has left.
+ *
+ * @param {string} path
+ */
+export function serveBlocking(path) {
+  const party = new Party(true, 'nothing');
+  listen(party, path);
+  party.onFrames = (count) => {
+    for (let i = 0; i < count * 4; i += 4) party.write(party.view(i));
+    party.publish();
+    party.release();
+  };
+  for (;;) party.take(party.hub.wait(-1));
+}
+
+/**
+ * Connects to {@link serveBlocking}: a function that sends and waits for the answer.
+ *
+ * @param {string} path
+ * @returns {(message: Uint8Array) => Uint8Array}
+ */
+export function connectBlocking(path) {
+  const party = new Party(false, 'nothing');
+  const { hub } = party;
+  const met = { started: false };
+  meet(party, path, () => {
+    met.started = true;
+  });
+  while (!met.started) party.take(hub.wait(-1));
+  hub.state[STATE_EXPECTING] = 1;
+  return (message) => {
+    party.write(message);
+    party.publish();
+    if (hub.wait(-1) !== 1) throw new Error('Expected one answer');
+    const answer = new Uint8Array(party.view(0));
+    party.release();
+    return answer;
+  };
+}
+
+/**
  * Connects to it: `post` sends, `onAnswer` gets each answer, in order.
  *
  * @param {string} path
  * @returns {Promise<{ post(message: Uint8Array): void, onAnswer: (answer: Uint8Array, count: number) => void }>}
  */
 export async function connect(path) {
-  const party = new Party(false);
+  const party = new Party(false, 'loop');
   const { hub } = party;
   const { state } = hub;
-  const slot = hub.connect(path, 1000);
-  hub.sendHandshake(slot, new Uint8Array(1), false);
   await new Promise((resolve) => {
-    party.onEvent = (_slot, event) => {
-      if (event !== EVENT_READABLE || hub.receiveHandshake(slot, new Uint8Array(1), true) !== 1) process.exit();
-      hub.openMemory(slot);
-      party.start(slot);
-      resolve(undefined);
-    };
+    meet(party, path, () => resolve(undefined));
   });
 
   let isLarge = false;

@@ -1,8 +1,9 @@
 // @ts-check
 /**
  * The blocking round trip of 64 bytes against the floor, on two CPUs: `node bench/blocking.mjs [rounds]`. Every round measures the floor (two
- * native processes on the same rings) and then `call` with `runSync`, and the median of the rounds' ratios counts: the machine may be slow or
- * fast, but not in one round. Other load makes all of it meaningless. The bench in apps/bench has the same figure, unpinned.
+ * native processes on the same rings), the least program in JavaScript on them (bare-rings.mjs), and `call` with `runSync`, and the median of the
+ * rounds' ratios counts: the machine may be slow or fast, but not in one round. Other load makes all of it meaningless. The bench in apps/bench has
+ * the same figure, unpinned.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createShmSyncClient } from '@spanwire/ipc-shm-native';
+import { connectBlocking } from './bare-rings.mjs';
 
 const ROUNDS = Number(process.argv[2] ?? 11);
 const SAMPLES = 20_000;
@@ -35,34 +37,55 @@ function floorNs() {
   return JSON.parse(printed.toString()).ringRoundTripNs.p50;
 }
 
-const address = `shm:${directory}/s`;
-const program = fileURLToPath(new URL('blocking-server.mjs', import.meta.url));
-const server = spawn(process.execPath, [program, address], { stdio: 'inherit' });
-while (!existsSync(join(directory, 's'))) await new Promise((resolve) => setTimeout(resolve, 5));
-const client = createShmSyncClient(address);
-const message = new Uint8Array(64).fill(0x5a);
-for (let i = 0; i < 100_000; i++) client.call(message);
-// Not before they are connected: with one CPU alone nobody spins.
-for (const [i, pid] of [server.pid, process.pid].entries()) execFileSync('taskset', ['-cp', CPUS[i] ?? '0', `${pid}`]);
+/**
+ * Starts a server and waits until it listens.
+ *
+ * @param {string[]} args
+ * @param {string} path
+ */
+async function start(args, path) {
+  const program = fileURLToPath(new URL('blocking-server.mjs', import.meta.url));
+  const server = spawn(process.execPath, [program, ...args], { stdio: 'inherit' });
+  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 5));
+  return server;
+}
 
-function callNs() {
+const path = join(directory, 's');
+const barePath = join(directory, 'b');
+const servers = [await start([`shm:${path}`], path), await start(['--bare', barePath], barePath)];
+const client = createShmSyncClient(`shm:${path}`);
+const call = (/** @type {Uint8Array} */ bytes) => client.call(bytes);
+const bare = connectBlocking(barePath);
+const message = new Uint8Array(64).fill(0x5a);
+for (const each of [call, bare]) for (let i = 0; i < 100_000; i++) each(message);
+// Not before they are connected: with one CPU alone nobody spins.
+for (const { pid } of servers) execFileSync('taskset', ['-cp', CPUS[0] ?? '0', `${pid}`]);
+execFileSync('taskset', ['-cp', CPUS[1] ?? '0', `${process.pid}`]);
+
+/** @param {(message: Uint8Array) => Uint8Array} trip */
+function tripNs(trip) {
   const samples = [];
   for (let i = 0; i < SAMPLES; i++) {
     const begin = performance.now();
-    for (let j = 0; j < BATCH; j++) client.call(message);
+    for (let j = 0; j < BATCH; j++) trip(message);
     samples.push(((performance.now() - begin) * 1e6) / BATCH);
   }
   return median(samples);
 }
 
 const ratios = [];
+const bareRatios = [];
 for (let round = 0; round < ROUNDS; round++) {
   const below = floorNs();
-  const own = callNs();
+  const least = tripNs(bare);
+  const own = tripNs(call);
   ratios.push(own / below);
-  process.stdout.write(`floor ${below.toFixed(0)} ns, call ${own.toFixed(0)} ns, ratio ${(own / below).toFixed(2)}\n`);
+  bareRatios.push(least / below);
+  const figures = [`floor ${below.toFixed(0)} ns`, `bare ${least.toFixed(0)} ns`, `call ${own.toFixed(0)} ns`];
+  process.stdout.write(`${figures.join(', ')}, ratio ${(own / below).toFixed(2)}\n`);
 }
-process.stdout.write(`median ratio ${median(ratios).toFixed(2)}\n`);
+process.stdout.write(`median ratio ${median(ratios).toFixed(2)}, of bare rings ${median(bareRatios).toFixed(2)}\n`);
 client.close();
-server.kill();
+for (const server of servers) server.kill();
 rmSync(directory, { recursive: true });
+process.exit();

@@ -16,7 +16,7 @@ export interface Plot {
 }
 
 /** Narrow: on a phone a plot is shown at about three quarters of it, and has to be legible. */
-const WIDTH = 440;
+const WIDTH = 430;
 /** A line of text, and what is drawn below it. */
 const ROW = 34;
 const TEXT_OFFSET = -7;

@@ -21,7 +21,8 @@ const linkColours: Readonly<Record<string, Colour>> = {
   'child-process-json': { light: '#cf222e', dark: '#ff7b72' },
   'child-process-advanced': { light: '#82071e', dark: '#ffc1ba' },
   'message-port': { light: '#bf3989', dark: '#f778ba' },
-  'bare-rings': { light: '#54aeff', dark: '#80ccff' },
+  // The limit, as the text is.
+  'bare-rings': foreground,
   'barretenberg-spanwire': { light: '#0550ae', dark: '#79c0ff' },
   'barretenberg-published': { light: '#953800', dark: '#ffa657' },
   zeromq: { light: '#6e7781', dark: '#b1bac4' },
