@@ -258,7 +258,21 @@ function request(
     ...(isTransport(link) ? more[link] : {}),
   }));
   if (bytes === 64) cases.push({ ...bare, workload: { kind: 'request', bytes }, figure: 'latency' });
+  if (bytes >= 64 * KiB) cases.push(...(['shm', 'unix'] as const).map((link) => borrowed(link, bytes)));
   return { name, title, cases };
+}
+
+/** Beside the same with `request`, which copies the answer. */
+function borrowed(link: TransportName, bytes: number): Case {
+  return {
+    link,
+    variant: 'exchange',
+    workload: { kind: 'request', bytes, borrowed: true },
+    figure: 'latency',
+    floor: 'ring',
+    reference: { link, variant: '' },
+    fullOnly: true,
+  };
 }
 
 function pipelined(depth: number): Scenario {

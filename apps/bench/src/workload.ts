@@ -7,8 +7,8 @@ export type Style = 'promise' | 'observable' | 'requestEach';
 export type BurstStyle = Exclude<Style, 'requestEach'>;
 
 export type Workload =
-  /** One request at a time. With `everyMs` the link is idle in between. */
-  | { readonly kind: 'request'; readonly bytes: number; readonly everyMs?: number }
+  /** One request at a time. With `everyMs` the link is idle in between; `borrowed`: answers are read where they are, and not copied. */
+  | { readonly kind: 'request'; readonly bytes: number; readonly everyMs?: number; readonly borrowed?: boolean }
   /** `depth` requests under way at any time. `server`: its pipeline is written with `map`, or is a bare callback. */
   | {
       readonly kind: 'pipelined';

@@ -137,7 +137,9 @@ function throughput(records: readonly BenchRecord[]): Plot | undefined {
 }
 
 function sizes(records: readonly BenchRecord[]): Plot | undefined {
-  const rows = records.filter(({ scenario, p50Ns }) => /^request-\d+k?$/.test(scenario) && p50Ns !== null);
+  const rows = records.filter(
+    ({ scenario, variant, p50Ns }) => /^request-\d+k?$/.test(scenario) && variant === '' && p50Ns !== null,
+  );
   const values = rows.map((record) => ({ ...common(record), bytes: record.bytes, ns: record.p50Ns }));
   const all = [...new Set(values.map(({ bytes }) => bytes ?? 0))];
   if (all.length < 2) return undefined;

@@ -100,8 +100,10 @@ function measure(
 ): Promise<Measured> {
   const message = new Uint8Array('bytes' in workload ? workload.bytes : 1).fill(FILL);
   switch (workload.kind) {
-    case 'request':
-      return sequential(() => client.request(message), ms, samples, paced ? workload.everyMs : undefined);
+    case 'request': {
+      const trip = workload.borrowed === true ? () => borrow(client, message) : () => client.request(message);
+      return sequential(trip, ms, samples, paced ? workload.everyMs : undefined);
+    }
     case 'fairness':
       return sequential(() => client.request(message), ms, samples);
     case 'pipelined':
@@ -123,6 +125,16 @@ function measure(
     default:
       return Promise.resolve({ latency: null, perSecond: null, bytesPerClient: null });
   }
+}
+
+/** A round trip whose answer is looked at in place, and given back. */
+async function borrow(client: IpcClient, message: Uint8Array): Promise<void> {
+  const reply = await client.exchange(message);
+  const { span } = reply;
+  if (span.length !== message.length || span[span.length - 1] !== FILL) {
+    throw new Error(`Expected ${message.length} bytes back, got ${span.length} or others`);
+  }
+  reply.release();
 }
 
 async function oneWayBatch(client: IpcClient, message: Uint8Array): Promise<void> {
