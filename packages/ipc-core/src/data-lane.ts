@@ -5,7 +5,7 @@
 import type { Channel } from './channel.ts';
 import { Deque } from './deque.ts';
 import { ProtocolError } from './errors.ts';
-import { align8, FLAG_EXTENSION, FLAG_MORE, TOTAL_BYTES } from './frame.ts';
+import { align8, FLAG_EXTENSION, FLAG_MORE, HEADER_BYTES, TOTAL_BYTES } from './frame.ts';
 
 /** A message that waits for room. The lane reads the fields when its turn comes. */
 export interface LaneEntry {
@@ -44,6 +44,8 @@ export function limitOfPeer(channel: Channel): number | undefined {
 export class DataLane {
   /** The largest payload that goes out in one piece. */
   readonly pieceBytes: number;
+  /** Of what is larger, so much goes out at once: four of them, with their headers, find room. */
+  readonly #fragmentBytes: number;
   readonly #channel: Channel;
   readonly #queue = new Deque<LaneEntry>();
   /** The entry whose fragments are going out; its `begin` has been called. */
@@ -55,9 +57,12 @@ export class DataLane {
 
   constructor(channel: Channel) {
     this.#channel = channel;
-    // Plain channels know no fragments: there a frame is a whole message, up to the capacity.
+    const { capacityBytes } = channel;
+    this.#fragmentBytes = Math.max(8, Math.floor(capacityBytes / 4) & ~7);
+    // Plain channels know no fragments: there a frame is a whole message, up to the capacity. Others have a quarter of all that the peer keeps for
+    // us, headers included: a power of two where rings are, as large messages often are.
     this.pieceBytes =
-      channel.framing === 'plain' ? channel.capacityBytes : Math.max(8, Math.floor(channel.capacityBytes / 4) & ~7);
+      channel.framing === 'plain' ? capacityBytes : Math.max(8, Math.floor((capacityBytes + HEADER_BYTES) / 4) & ~7);
   }
 
   /** Nothing waits: a send may go straight to the channel. */
@@ -181,7 +186,7 @@ export class DataLane {
       this.#offset = 0;
     }
     while (this.#current === entry) {
-      const end = Math.min(this.#offset + this.pieceBytes, payload.length);
+      const end = Math.min(this.#offset + this.#fragmentBytes, payload.length);
       const last = end === payload.length;
       const piece = payload.subarray(this.#offset, end);
       if (!this.#channel.trySend('data', kind, id, last ? 0 : FLAG_MORE, piece)) return false;

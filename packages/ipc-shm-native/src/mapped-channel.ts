@@ -19,6 +19,9 @@ import { BROKEN_TAIL, capacityOf, DATA_LANE, ShmChannel, type ShmChannelOptions 
 // oxlint-disable-next-line typescript/unbound-method -- called with its receiver
 const copyInto = Uint8Array.prototype.set;
 
+/** As `copy_piece_bytes` of `native/ring/copy.hpp`, which says why. */
+const COPY_PIECE_BYTES: number = 256 * 1024;
+
 export class MappedChannel extends ShmChannel {
   readonly capacityBytes: number;
   #buffer: ArrayBuffer;
@@ -93,9 +96,16 @@ export class MappedChannel extends ShmChannel {
     const words = this.#dataWords;
     words[at >> 2] = word0;
     words[(at >> 2) + 1] = word1;
-    if (length > 0) copyInto.call(this.#dataBytes, payload, at + 8);
+    if (length > COPY_PIECE_BYTES) this.#copyInPieces(payload, at + 8);
+    else if (length > 0) copyInto.call(this.#dataBytes, payload, at + 8);
     this.#dataHead = next;
     return true;
+  }
+
+  #copyInPieces(payload: Uint8Array, at: number): void {
+    for (let from = 0; from < payload.length; from += COPY_PIECE_BYTES) {
+      copyInto.call(this.#dataBytes, payload.subarray(from, from + COPY_PIECE_BYTES), at + from);
+    }
   }
 
   /** Looks whether the peer gave back enough for a record that ends at `next`. */

@@ -1,7 +1,9 @@
 // The ring on its own, one thread: exact sequences, wrapping, and what a hostile peer can write.
+#include <algorithm>
 #include <deque>
 #include <vector>
 
+#include "../native/ring/copy.hpp"
 #include "support.hpp"
 
 using namespace support;
@@ -89,6 +91,20 @@ TEST("every payload size passes at every offset of the ring") {
       CHECK(send(both->out, length, start));
       CHECK(both->receive(length, start));
     }
+  }
+}
+
+TEST("payloads are copied whole, however many pieces that takes") {
+  using spanwire::ring::copy_piece_bytes;
+  using spanwire::ring::copy_to_peer;
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, copy_piece_bytes - 1, copy_piece_bytes, copy_piece_bytes + 1,
+                                 3 * copy_piece_bytes + 5}) {
+    std::vector<std::byte> from(size);
+    for (std::size_t i = 0; i < size; ++i) from[i] = static_cast<std::byte>(i * 31 + (i >> 8));
+    std::vector<std::byte> into(size + 1, std::byte{0x5a});
+    copy_to_peer(into.data(), from);
+    CHECK(std::equal(from.begin(), from.end(), into.begin()));
+    CHECK(into.back() == std::byte{0x5a});
   }
 }
 

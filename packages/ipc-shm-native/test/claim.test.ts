@@ -197,11 +197,15 @@ test('claims lie in the ring on both sides, up to a quarter of it, and beyond ar
   await server.listen();
   const client = await clientOf({ directory });
   const segmentBytes = 32 * KiB;
-  for (const options of [undefined, { timeoutMs: 100_000, metadata: new Map([['key', 'value']]) }]) {
+  const withExtension = { timeoutMs: 100_000, metadata: new Map([['key', 'value']]) };
+  for (const [options, largest] of [
+    [undefined, 2048],
+    [withExtension, 2000],
+  ] as const) {
     for (const [bytes, inPlace] of [
       [8, true],
-      [2000, true],
-      [2048, false],
+      [largest, true],
+      [2049, false],
       [9000, false],
     ] as const) {
       const claim = client.claim(bytes, options)!;

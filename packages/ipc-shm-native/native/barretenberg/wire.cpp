@@ -1,7 +1,8 @@
 #include "wire.hpp"
 
 #include <algorithm>
-#include <cstring>
+
+#include "../ring/copy.hpp"
 
 namespace spanwire::barretenberg {
 
@@ -26,7 +27,7 @@ wire::wire(objects pair, role side, std::int64_t spin_ns) noexcept
 bool wire::try_send(std::span<const std::byte> payload) noexcept {
   std::byte* const into = out_.try_claim(payload.size());
   if (into == nullptr) return false;
-  if (!payload.empty()) std::memcpy(into, payload.data(), payload.size());
+  spanwire::ring::copy_to_peer(into, payload);
   out_.publish();
   if (out_.consumer_waits()) {
     const std::int64_t begin = platform::now_ns();

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "../ring/copy.hpp"
 #include "errors.hpp"
 
 namespace spanwire::binding {
@@ -366,7 +367,7 @@ Napi::Value host::write(const Napi::CallbackInfo& info) {
     const u32 position[2] = {u32_at(info, 5), 0};
     std::memcpy(into, position, sizeof position);
   }
-  if (!payload->empty()) std::memcpy(into + prefix, payload->data(), payload->size());
+  ring::copy_to_peer(into + prefix, *payload);
   out->publish(u32_at(info, 2), u32_at(info, 3));
   if (ring::peer_waits(end.peer->waiting_data)) hub_->ring(to->slot);
   return Napi::Number::New(env_, 1);

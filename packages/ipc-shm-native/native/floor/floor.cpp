@@ -3,15 +3,17 @@
 //
 //   floor [--only LIST] [--rounds N] [--copy BYTES] [--cpus A,B]
 //
-//   --only     a comma-separated choice of ring, eventfd, cold and memcpy; default all
+//   --only     a comma-separated choice of ring, eventfd, cold, memcpy and transfer; default all but transfer
 //   --rounds   default 200000
-//   --copy     the size of what is copied; default 1 MiB
+//   --copy     the size of what is copied, or transferred; default 1 MiB, at most 128 MiB
 //   --cpus     default: as the scheduler likes
 //
 //   ringRoundTripNs     64 bytes there and back through the request and response ring, both sides spinning
 //   eventfdRoundTripNs  a wake-up there and back with two eventfds, both sides sleeping, back to back
 //   eventfdColdNs       the same, once every 10 ms
 //   memcpyGBs           copying from buffer to buffer (eight of each in turn), read and write counted once
+//   transferGBs         messages from one process to the other through a ring of eight of them, two at once, of which
+//                       the reader looks into each cache line: what memcpy becomes where caches are apart
 #if defined(__linux__)
 
 #include <poll.h>
@@ -23,6 +25,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -32,6 +35,7 @@
 
 #include "../platform/cpu.hpp"
 #include "../platform/memory.hpp"
+#include "../ring/copy.hpp"
 
 namespace {
 
@@ -201,6 +205,53 @@ double memcpy_gb_per_s(std::size_t message) {
   return static_cast<double>(message) / of(samples, 1).p50;
 }
 
+// Only the lines are read: what is in them does not matter, and nothing is copied out.
+void look_into_lines(const std::byte* payload, u32 length) {
+  std::byte all{};
+  for (u32 at = 0; at < length; at += 64) all |= payload[at];
+  asm volatile("" ::"r"(all));
+}
+
+double transfer_gb_per_s(const options& wanted) {
+  const auto message = static_cast<u32>(wanted.copy_bytes);
+  auto made = platform::create_segment({0, 8 * std::bit_ceil(message), 1 << 20});
+  if (!made) fail(made.error().operation);
+  const auto side = [&](ring::role which) {
+    return ring::endpoint::of(made->memory.base(), made->where, which);
+  };
+  const pid_t child = start(wanted, [&] {
+    consumer in{side(ring::role::server).data_in};
+    for (ring::record found{};;) {
+      while (!in.refresh()) platform::relax();
+      while (in.take(found)) {
+        look_into_lines(in.payload(found), found.length());
+        in.release_all();
+      }
+    }
+  });
+  producer out{side(ring::role::client).data_out};
+  const auto wait_for = [&](u32 position) {
+    while (!out.released(position)) platform::relax();
+  };
+  const std::vector<std::byte> from(message, std::byte{1});
+  const u32 messages = std::clamp<u32>((u32{2} << 30) / message, 32, 2000);
+  const u32 warm_up = messages / 10;
+  std::int64_t begin = 0;
+  for (u32 i = 0; i < messages + warm_up; ++i) {
+    if (i == warm_up) begin = platform::now_ns();
+    const u32 before = out.head();
+    std::byte* const payload = out.try_claim(message);
+    if (payload == nullptr) fail("claim");
+    ring::copy_to_peer(payload, from);
+    out.publish(message, 1);
+    wait_for(before); // while one is read the next is written
+  }
+  wait_for(out.head());
+  const auto took = platform::now_ns() - begin;
+  stop(child);
+  return static_cast<double>(message) * messages / static_cast<double>(took);
+}
+
 options parse(int argc, char** argv) {
   options wanted;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -218,7 +269,8 @@ options parse(int argc, char** argv) {
     }
   }
   if (wanted.rounds < 16) fail("--rounds below 16");
-  if (wanted.copy_bytes == 0) fail("--copy 0");
+  // The ring of a transfer has room for eight.
+  if (wanted.copy_bytes == 0 || wanted.copy_bytes > ring::max_ring_bytes / 8) fail("--copy 0, or above 128 MiB");
   return wanted;
 }
 
@@ -239,6 +291,7 @@ int main(int argc, char** argv) {
   if (is_wanted("memcpy")) {
     fields.push_back("\"memcpyGBs\":" + std::to_string(memcpy_gb_per_s(wanted.copy_bytes)));
   }
+  if (is_wanted("transfer")) fields.push_back("\"transferGBs\":" + std::to_string(transfer_gb_per_s(wanted)));
   std::string line;
   for (const auto& field : fields) line += (line.empty() ? "" : ",") + field;
   std::printf("{%s}\n", line.c_str());
