@@ -1,4 +1,7 @@
-/** Many processes, one after the other; and processes that are killed in the middle of calls. */
+/**
+ * Many processes, one after the other; and processes that are killed in the middle of calls. `SPANWIRE_PROCESSES` says how many are spawned; a quarter of
+ * that is killed, and as many parents.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -13,12 +16,18 @@ import { fixture, onLinux, openDescriptors, seededRandom, temporaryFolder, testI
 /** All but the first have a socket file besides the inherited channel. */
 const transports: readonly string[] = onLinux ? ['pipe', 'unix', 'shm'] : ['pipe', 'unix', 'pipe'];
 
+const PROCESSES = Number(process.env['SPANWIRE_PROCESSES'] ?? 80);
+const KILLS = Math.ceil(PROCESSES / 4);
+if (!(Number.isInteger(PROCESSES) && PROCESSES > 0)) {
+  throw new RangeError(`Expected SPANWIRE_PROCESSES to be a whole number, got ${process.env['SPANWIRE_PROCESSES']}`);
+}
+
 /** Watchdogs, for machines that are busy with other things. */
 const MINUTE = 60_000;
 const MINUTES_10 = 600_000;
 
 test.runIf(onLinux)(
-  '200 processes that are spawned and disposed leave no process, descriptor or socket behind',
+  'processes that are spawned and disposed leave no process, descriptor or socket behind',
   async () => {
     const temporary = temporaryFolder();
     const before = process.env['TMPDIR'];
@@ -38,7 +47,7 @@ test.runIf(onLinux)(
     for (let i = 0; i < 3; i++) await cycle(i);
     const descriptors = openDescriptors();
     const children = childrenOfThis();
-    await twoAtATime(200, cycle);
+    await twoAtATime(PROCESSES, cycle);
     await ipc[Symbol.asyncDispose]();
     expect(childrenOfThis()).toEqual(children);
     // A socket lingers until its peer is known to be gone, which is after the process was reaped.
@@ -49,9 +58,9 @@ test.runIf(onLinux)(
 );
 
 test(
-  'a process killed in the middle of calls: every call gets its right answer or fails, 50 times',
+  'a process killed in the middle of calls: every call gets its right answer or fails',
   async () => {
-    await twoAtATime(50, async (i) => {
+    await twoAtATime(KILLS, async (i) => {
       const random = seededRandom(1_000 + i);
       const ipc = testIpc();
       const service = await ipc.spawnProcess<Service>(fixture('worker.mjs'), { transport: transports[i % 3] });
@@ -82,9 +91,9 @@ test(
 );
 
 test(
-  'a parent killed in the middle of calls: its process ends, 50 times',
+  'a parent killed in the middle of calls: its process ends',
   async () => {
-    await twoAtATime(50, async (i) => {
+    await twoAtATime(KILLS, async (i) => {
       const random = seededRandom(2_000 + i);
       const parent = spawn(process.execPath, [fileURLToPath(fixture('parent.mjs'))]);
       parent.stderr.pipe(process.stderr);
