@@ -35,5 +35,5 @@ function digits(value: number): string {
   const size = Math.abs(value);
   if (size >= 100) return value.toFixed(0);
   if (size >= 10) return value.toFixed(1);
-  return size >= 1 || size === 0 ? value.toFixed(2) : value.toPrecision(2);
+  return size >= 1 || size === 0 ? value.toFixed(2) : value.toPrecision(3);
 }

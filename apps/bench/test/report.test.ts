@@ -48,7 +48,7 @@ test('what comes from a file is text in the page and no markup', () => {
 
 test('targets say their limit, their figure, and whether they are met', () => {
   expect(page).toMatch(/request-64.*at most 1\.10×.*1\.05× of net.*>met</);
-  expect(page).toMatch(/idle.*at most 0\.10 %.*0\.20 % of a CPU.*>missed</);
+  expect(page).toMatch(/idle.*at most 0\.100 %.*0\.200 % of a CPU.*>missed</);
 });
 
 test('a peer that was skipped is named with its reason', () => {
