@@ -16,7 +16,7 @@ import { fixture, onLinux, openDescriptors, seededRandom, temporaryFolder, testI
 /** All but the first have a socket file besides the inherited channel. */
 const transports: readonly string[] = onLinux ? ['pipe', 'unix', 'shm'] : ['pipe', 'unix', 'pipe'];
 
-const PROCESSES = Number(process.env['SPANWIRE_PROCESSES'] ?? 80);
+const PROCESSES = Number(process.env['SPANWIRE_PROCESSES'] ?? 48);
 const KILLS = Math.ceil(PROCESSES / 4);
 if (!(Number.isInteger(PROCESSES) && PROCESSES > 0)) {
   throw new RangeError(`Expected SPANWIRE_PROCESSES to be a whole number, got ${process.env['SPANWIRE_PROCESSES']}`);

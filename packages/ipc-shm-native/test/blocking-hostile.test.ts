@@ -9,7 +9,7 @@ import { builtPeer, clientHello } from './support/peers.ts';
 import { holdingsOf } from './support/process.ts';
 import { scale, seedOf } from './support/scale.ts';
 
-const MUTATIONS = scale('SPANWIRE_MUTATIONS', 120_000) / 4;
+const MUTATIONS = scale('SPANWIRE_MUTATIONS', 60_000) / 4;
 const run = promisify(execFile);
 const hostile = await builtPeer('hostile');
 const deeds = (await run(hostile, ['deeds'])).stdout

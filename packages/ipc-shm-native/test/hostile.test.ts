@@ -14,7 +14,7 @@ import { holdingsOf } from './support/process.ts';
 import { scale, seedOf } from './support/scale.ts';
 import { stateOf } from './support/served.ts';
 
-const MUTATIONS = scale('SPANWIRE_MUTATIONS', 120_000);
+const MUTATIONS = scale('SPANWIRE_MUTATIONS', 60_000);
 const run = promisify(execFile);
 const hostile = await builtPeer('hostile');
 const deeds = (await run(hostile, ['deeds'])).stdout

@@ -14,7 +14,7 @@ import { holdingsOf, type Holdings } from './support/process.ts';
 import { stateOf } from './support/served.ts';
 import { scale, seedOf } from './support/scale.ts';
 
-const KILLS = scale('SPANWIRE_KILLS', 520);
+const KILLS = scale('SPANWIRE_KILLS', 260);
 /** Of all that are killed: forked clients without a runtime, clients in Node, servers in Node. */
 const FORKED = Math.floor(KILLS * 0.8);
 const CLIENTS = Math.floor(KILLS * 0.1);

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ClientEvent, IpcServer } from '@spanwire/ipc-core';
 import { createShmServer, type BarretenbergServerOptions } from '../../src/index.ts';
 import { largestIn, publishedClient, startBarretenberg, unavailable, LONG } from './support/barretenberg.ts';
+import { HASHES } from './support/hashes.ts';
 import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { start } from './support/children.ts';
 
@@ -29,18 +30,22 @@ function namesOf(name: string): boolean[] {
 const rings = [4 * 1024, 64 * 1024, 1024 * 1024];
 
 describe.skipIf(unavailable !== undefined)('a server for the published clients', () => {
-  test.for(rings)('answers 20,000 calls of the blocking client, through rings of %i bytes', LONG, async (ringBytes) => {
-    const name = freeName();
-    const server = await serve(name, { requestRingBytes: ringBytes, responseRingBytes: ringBytes });
-    server.respond((_clientId, request) => reversed(request));
-    const options = { addon: publishedClient, name, kind: 'blocking', count: 20_000, largest: largestIn(ringBytes) };
-    const child = start('published-client.mjs', options);
-    expect(await child.next()).toEqual({ right: 20_000, full: 0 });
-    expect(server.stats).toMatchObject({ requests: 20_000, responses: 20_000, droppedAnswers: 0 });
-  });
+  test.for(rings)(
+    'answers thousands of calls of the blocking client, through rings of %i bytes',
+    LONG,
+    async (ringBytes) => {
+      const name = freeName();
+      const server = await serve(name, { requestRingBytes: ringBytes, responseRingBytes: ringBytes });
+      server.respond((_clientId, request) => reversed(request));
+      const options = { addon: publishedClient, name, kind: 'blocking', count: HASHES, largest: largestIn(ringBytes) };
+      const child = start('published-client.mjs', options);
+      expect(await child.next()).toEqual({ right: HASHES, full: 0 });
+      expect(server.stats).toMatchObject({ requests: HASHES, responses: HASHES, droppedAnswers: 0 });
+    },
+  );
 
   test.for(rings)(
-    'answers 20,000 calls of the asynchronous client 256 deep, through rings of %i bytes',
+    'answers thousands of calls of the asynchronous client 256 deep, through rings of %i bytes',
     LONG,
     async (ringBytes) => {
       const name = freeName();
@@ -50,13 +55,13 @@ describe.skipIf(unavailable !== undefined)('a server for the published clients',
         addon: publishedClient,
         name,
         kind: 'async',
-        count: 20_000,
+        count: HASHES,
         depth: 256,
         largest: largestIn(ringBytes),
       };
       const child = start('published-client.mjs', options);
-      expect(await child.next()).toMatchObject({ right: 20_000 });
-      expect(server.stats).toMatchObject({ requests: 20_000, responses: 20_000, droppedAnswers: 0 });
+      expect(await child.next()).toMatchObject({ right: HASHES });
+      expect(server.stats).toMatchObject({ requests: HASHES, responses: HASHES, droppedAnswers: 0 });
     },
   );
 
