@@ -9,7 +9,7 @@ import { makeDirectory } from './support/place.ts';
 import { sleepsOf } from './support/process.ts';
 import { scale, seedOf } from './support/scale.ts';
 
-const ROUNDS = scale('SPANWIRE_ROUNDS', 10);
+const ROUNDS = scale('SPANWIRE_ROUNDS', 6);
 const timeout = 300_000 + ROUNDS * 2_000;
 
 const addressIn = (directory: string): string => `shm:${directory}/s`;
