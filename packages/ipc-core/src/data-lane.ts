@@ -58,11 +58,10 @@ export class DataLane {
   constructor(channel: Channel) {
     this.#channel = channel;
     const { capacityBytes } = channel;
-    this.#fragmentBytes = Math.max(8, Math.floor(capacityBytes / 4) & ~7);
+    this.#fragmentBytes = quarterOf(capacityBytes);
     // Plain channels know no fragments: there a frame is a whole message, up to the capacity. Others have a quarter of all that the peer keeps for
     // us, headers included: a power of two where rings are, as large messages often are.
-    this.pieceBytes =
-      channel.framing === 'plain' ? capacityBytes : Math.max(8, Math.floor((capacityBytes + HEADER_BYTES) / 4) & ~7);
+    this.pieceBytes = channel.framing === 'plain' ? capacityBytes : quarterOf(capacityBytes + HEADER_BYTES);
   }
 
   /** Nothing waits: a send may go straight to the channel. */
@@ -199,6 +198,11 @@ export class DataLane {
     }
     return true;
   }
+}
+
+/** In whole words of 8 bytes, and at least one. */
+function quarterOf(bytes: number): number {
+  return Math.max(8, Math.floor(bytes / 4) & ~7);
 }
 
 /** `head` is a multiple of 8 bytes long. */

@@ -230,7 +230,7 @@ double transfer_gb_per_s(const options& wanted) {
     }
   });
   producer out{side(ring::role::client).data_out};
-  const auto wait_for = [&](u32 position) {
+  const auto wait_until_read = [&](u32 position) {
     while (!out.released(position)) platform::relax();
   };
   const std::vector<std::byte> from(message, std::byte{1});
@@ -244,9 +244,9 @@ double transfer_gb_per_s(const options& wanted) {
     if (payload == nullptr) fail("claim");
     ring::copy_to_peer(payload, from);
     out.publish(message, 1);
-    wait_for(before); // while one is read the next is written
+    wait_until_read(before); // while one is read the next is written
   }
-  wait_for(out.head());
+  wait_until_read(out.head());
   const auto took = platform::now_ns() - begin;
   stop(child);
   return static_cast<double>(message) * messages / static_cast<double>(took);

@@ -19,9 +19,9 @@ import {
   startBarretenberg,
   unavailable,
   type Barretenberg,
+  HASHES,
   LONG,
 } from './support/barretenberg.ts';
-import { HASHES } from './support/hashes.ts';
 import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { eventually } from '../support/eventually.ts';
 import { untilStopped } from '../support/process.ts';

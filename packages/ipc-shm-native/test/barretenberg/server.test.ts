@@ -3,8 +3,7 @@ import { firstValueFrom, filter } from 'rxjs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ClientEvent, IpcServer } from '@spanwire/ipc-core';
 import { createShmServer, type BarretenbergServerOptions } from '../../src/index.ts';
-import { largestIn, publishedClient, startBarretenberg, unavailable, LONG } from './support/barretenberg.ts';
-import { HASHES } from './support/hashes.ts';
+import { largestIn, publishedClient, startBarretenberg, unavailable, HASHES, LONG } from './support/barretenberg.ts';
 import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { start } from './support/children.ts';
 

@@ -13,9 +13,9 @@ import {
   startBarretenberg,
   unavailable,
   type Barretenberg,
+  HASHES,
   LONG,
 } from './support/barretenberg.ts';
-import { HASHES } from './support/hashes.ts';
 import { expectNoNamesInTheEnd, freeName } from './support/names.ts';
 import { start } from './support/children.ts';
 

@@ -8,6 +8,7 @@ import { findBbBinary, findNapiBinary } from '@aztec/bb.js/platform';
 import { pack, unpack } from 'msgpackr';
 import { onTestFinished } from 'vitest';
 import { untilStopped } from '../../support/process.ts';
+import { scale } from '../../support/scale.ts';
 
 const program: string | null = findBbBinary();
 /** The published client, a native addon. */
@@ -81,6 +82,8 @@ export async function startBarretenberg(
 
 /** For tests of many thousand messages: where each of them waits for its turn on a busy machine, that takes minutes. */
 export const LONG = { timeout: 600_000 } as const;
+/** How many hashes, or answers, there are in such a test. */
+export const HASHES: number = scale('SPANWIRE_HASHES', 6000);
 
 /** How many bytes the server has ever written for answers. */
 export function bytesOfAnswers(name: string): number {
